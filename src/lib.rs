@@ -1,0 +1,16 @@
+//! hookbell receives webhooks, keeps every one of them, and turns them into Slack messages and into light and sound.
+//!
+//! The modules stand in reading order, and dependencies point upward only: the vocabulary first, then what is pure,
+//! then what touches one outside thing each, then the roles, then the program around them. `ARCHITECTURE.md` has the
+//! map and the invariants; `tests/integration/invariants.rs` holds them against these sources.
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+// The vocabulary.
+pub mod event;
+pub mod headers;
+pub mod logfmt;
+pub mod secret;
+pub mod threads;
+pub mod time;
