@@ -14,3 +14,7 @@ pub mod logfmt;
 pub mod secret;
 pub mod threads;
 pub mod time;
+
+// Pure: no I/O, no clock, no threads.
+pub mod provider;
+pub mod rule;

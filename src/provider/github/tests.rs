@@ -1,0 +1,200 @@
+//! What GitHub's payloads mean, by example.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::event::{Event, Fact, Severity};
+use crate::provider::Normalised;
+
+fn normalised(event_type: &str, payload: &Value) -> Normalised {
+    let headers: Headers = [("Content-Type", b"application/json".as_slice())].into_iter().collect();
+    normalise("github", event_type, &headers, payload.to_string().as_bytes())
+}
+
+fn event(event_type: &str, mut payload: Value) -> Event {
+    payload["repository"] = json!({ "full_name": "acme/api", "html_url": "https://github.com/acme/api" });
+    payload["sender"] = json!({ "login": "ada" });
+    match normalised(event_type, &payload) {
+        Normalised::Events(mut events) if events.len() == 1 => events.remove(0),
+        other => panic!("{event_type}: {other:?}"),
+    }
+}
+
+fn skipped(event_type: &str, payload: Value) -> String {
+    match normalised(event_type, &payload) {
+        Normalised::Skipped(why) => why,
+        other => panic!("{event_type}: {other:?}"),
+    }
+}
+
+fn undecodable(body: &[u8], content_type: &[u8]) -> String {
+    let headers: Headers = [("content-type", content_type)].into_iter().collect();
+    match normalise("github", "push", &headers, body) {
+        Normalised::Undecodable(why) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn text(event: &Event, key: &str) -> String {
+    event.extra.get(key).map(Fact::to_string).unwrap_or_default()
+}
+
+#[test]
+fn a_merged_pull_request() {
+    let event = event(
+        "pull_request",
+        json!({ "action": "closed", "pull_request": { "number": 42, "title": " Add\na lamp ", "merged": true,
+            "merged_by": { "login": "otto" }, "html_url": "https://github.com/acme/api/pull/42", "draft": false,
+            "labels": [{ "name": "bug" }, 3, { "name": "help wanted" }],
+            "base": { "ref": "main" }, "head": { "ref": "lamp", "sha": "abc" } } }),
+    );
+    assert_eq!((event.kind.as_str(), event.actor.as_str(), event.title.as_str()), ("pr_merged", "otto", "Add a lamp"));
+    assert_eq!(event.subject.as_deref(), Some("acme/api#42"));
+    assert_eq!(event.url.as_deref(), Some("https://github.com/acme/api/pull/42"));
+    assert_eq!((event.severity, event.repository.as_str()), (Severity::Success, "acme/api"));
+    assert_eq!(event.extra["number"], Fact::Number(42));
+    assert_eq!(event.extra["draft"], Fact::Flag(false));
+    let facts = ["branch", "head_branch", "labels", "merged_by"].map(|key| text(&event, key));
+    assert_eq!(facts, ["main", "lamp", "bug,help wanted", "otto"]);
+}
+
+#[test]
+fn nothing_known_reads_as_such() {
+    let Normalised::Events(events) = normalised("pull_request", &json!({ "action": "opened" })) else { panic!() };
+    let event = &events[0];
+    let texts = [&event.kind, &event.actor, &event.repository, &event.title];
+    assert_eq!(texts, ["pr_opened", "someone", "unknown/unknown", "(no title)"]);
+    assert_eq!((&event.url, &event.subject), (&None, &None));
+}
+
+#[test]
+fn comments_and_reviews() {
+    let issue =
+        |pull: Value| json!({ "action": "created", "issue": { "number": 1, "title": "t", "pull_request": pull } });
+    assert_eq!(event("issue_comment", issue(Value::Null)).kind, "issue_commented");
+    assert_eq!(event("issue_comment", issue(json!({ "url": "x" }))).kind, "pr_commented");
+    let review =
+        |state: &str, body: Value| json!({ "action": "submitted", "review": { "state": state, "body": body } });
+    assert_eq!(event("pull_request_review", review("approved", Value::Null)).kind, "pr_approved");
+    assert_eq!(event("pull_request_review", review("CHANGES_REQUESTED", json!("no"))).kind, "pr_changes_requested");
+    assert_eq!(event("pull_request_review", review("commented", json!("hm"))).kind, "pr_commented");
+    assert!(skipped("pull_request_review", review("commented", Value::Null)).contains("inline comments"));
+    assert!(skipped("pull_request_review", review("commented", json!(" \n"))).contains("inline comments"));
+    let team = json!({ "action": "review_requested", "requested_team": { "name": "desk" } });
+    assert_eq!(text(&event("pull_request", team), "reviewer"), "desk");
+}
+
+#[test]
+fn one_run_is_told_once() {
+    let run = |conclusion: &str, from: &str| {
+        json!({ "action": "completed", "workflow_run": { "name": "CI", "conclusion": conclusion, "head_branch": "main",
+            "head_repository": { "full_name": format!("{from}/api"), "owner": { "login": from } },
+            "actor": { "login": "otto" }, "html_url": "https://github.com/acme/api/actions/runs/1" } })
+    };
+    let failed = event("workflow_run", run("failure", "acme"));
+    assert_eq!((failed.kind.as_str(), failed.severity), ("ci_failed", Severity::Failure));
+    assert_eq!((failed.title.as_str(), failed.actor.as_str()), ("CI", "otto"));
+    assert_eq!(failed.subject.as_deref(), Some("acme/api@main ci"));
+    let from_fork = event("workflow_run", run("timed_out", "eve"));
+    assert_eq!((text(&from_fork, "branch").as_str(), from_fork.kind.as_str()), ("eve:main", "ci_failed"));
+    assert_eq!(event("workflow_run", run("startup_failure", "acme")).kind, "ci_failed");
+    assert_eq!(event("workflow_run", run("success", "acme")).kind, "ci_passed");
+    for conclusion in ["cancelled", "skipped", "neutral", "stale", "action_required", ""] {
+        assert!(skipped("workflow_run", run(conclusion, "acme")).contains("neither passed nor failed"));
+    }
+    let suite = |slug: &str| {
+        json!({ "action": "completed", "check_suite": { "conclusion": "failure", "head_branch": "main",
+            "head_sha": "c0ffee", "app": { "name": "Other CI", "slug": slug } } })
+    };
+    let other = event("check_suite", suite("other-ci"));
+    assert_eq!((other.kind.as_str(), other.title.as_str()), ("ci_failed", "Other CI"));
+    assert_eq!(other.url.as_deref(), Some("https://github.com/acme/api/commit/c0ffee"));
+    skipped("check_suite", suite("github-actions"));
+    for part in ["workflow_job", "check_run", "status"] {
+        skipped(part, json!({ "action": "completed", "state": "failure" }));
+    }
+}
+
+#[test]
+fn pushes_and_branches() {
+    let push = |name: &str, commits: usize| {
+        json!({ "ref": name, "commits": vec![json!({}); commits], "pusher": { "name": "otto" },
+            "head_commit": { "id": "abc", "message": "First line\n\nMore" } })
+    };
+    let two = event("push", push("refs/heads/release/1", 2));
+    assert_eq!((two.title.as_str(), two.actor.as_str()), ("2 commits: First line", "otto"));
+    assert_eq!(text(&two, "branch"), "release/1");
+    assert_eq!(event("push", push("refs/heads/main", 1)).title, "1 commit: First line");
+    skipped("push", push("refs/heads/main", 0));
+    skipped("push", push("refs/tags/v1", 1));
+    let branch = |sort: &str| json!({ "ref": "work/1", "ref_type": sort });
+    let created = event("create", branch("branch"));
+    assert_eq!(created.url.as_deref(), Some("https://github.com/acme/api/tree/work/1"));
+    assert_eq!(event("delete", branch("branch")).kind, "branch_deleted");
+    skipped("create", branch("tag"));
+}
+
+#[test]
+fn deployments_and_alerts() {
+    let deployment = |state: &str| {
+        json!({ "action": "created", "deployment": { "ref": "main", "sha": "abc" },
+            "deployment_status": { "state": state, "environment": "production", "log_url": "https://log",
+                "environment_url": "https://site" } })
+    };
+    let failed = event("deployment_status", deployment("error"));
+    assert_eq!((failed.kind.as_str(), failed.title.as_str()), ("deployment_failed", "production"));
+    assert_eq!(failed.url.as_deref(), Some("https://log"));
+    assert_eq!(event("deployment_status", deployment("success")).url.as_deref(), Some("https://site"));
+    skipped("deployment_status", deployment("in_progress"));
+    let alert = json!({ "action": "created", "alert": { "number": 3, "secret_type_display_name": "Lamp key",
+        "secret": "hunter2" } });
+    let alert = event("secret_scanning_alert", alert);
+    assert_eq!((alert.title.as_str(), alert.severity), ("leaked secret: Lamp key", Severity::Failure));
+    assert_eq!(alert.subject.as_deref(), Some("acme/api secret-scanning#3"));
+    assert!(!format!("{alert:?}").contains("hunter2"));
+    skipped("dependabot_alert", json!({ "action": "fixed" }));
+    skipped("security_advisory", json!({ "action": "published" }));
+}
+
+#[test]
+fn the_rest_is_skipped_with_a_reason() {
+    let check = |event_type: &str, action: Value, expected: &str| {
+        assert_eq!(skipped(event_type, json!({ "action": action })), expected);
+    };
+    check("ping", Value::Null, "ping: GitHub reached us");
+    check("issues", json!("labeled"), "issues.labeled is not an event we tell about");
+    check("star", json!("deleted"), "star.deleted is not an event we tell about");
+    check("gollum", json!(5), "gollum is not an event we tell about");
+    check("issues", json!("a\nb=c"), "issues.a b=c is not an event we tell about");
+}
+
+#[test]
+fn forms_carry_the_same_payload() {
+    let form: Headers =
+        [("Content-Type", b"Application/X-WWW-Form-Urlencoded; charset=utf-8".as_slice())].into_iter().collect();
+    let body = b"x=1&payload=%7B%22action%22%3A%22created%22%2C%22sender%22%3A%7B%22login%22%3A%22J%C3%B6+B%22%7D%7D";
+    let Normalised::Events(events) = normalise("github", "star", &form, body) else { panic!() };
+    assert_eq!((events[0].kind.as_str(), events[0].actor.as_str()), ("repo_starred", "Jö B"));
+}
+
+#[test]
+fn what_is_no_payload_is_undecodable() {
+    let check = |body: &[u8], part: &str| {
+        let why = undecodable(body, b"application/json");
+        assert!(why.contains(part), "{}: {why}", body[..body.len().min(80)].escape_ascii());
+    };
+    check(b"", "empty");
+    check(b" \n", "empty");
+    check(b"Hello, World!", "not a JSON object");
+    check(b"[{}]", "not a JSON object");
+    check(b"null", "not a JSON object");
+    check(b"{\"ref\":", "not JSON");
+    check(b"{} trailing", "not JSON");
+    check(b"{\"ref\":\"caf\xe9\"}", "not JSON");
+    check(b"payload=%7B%7D", "not a JSON object");
+    check(format!("{{\"issue\":{}", "[".repeat(1_000_000)).as_bytes(), "recursion limit");
+    // What we do not read is passed over without recursion, so depth does no harm there either.
+    check(format!("{{\"other\":{}", "{\"a\":".repeat(1_000_000)).as_bytes(), "not JSON");
+    assert!(undecodable(b"{}", b"application/x-www-form-urlencoded").contains("without the field payload"));
+    assert!(undecodable(b"payload=%", b"application/x-www-form-urlencoded").contains("not a JSON object"));
+}

@@ -1,0 +1,142 @@
+//! Rules by example.
+
+use super::*;
+use crate::{
+    event::Extra,
+    provider::{KINDS, Provider},
+};
+
+fn event(kind: &str) -> Event {
+    Event {
+        kind: kind.to_owned(),
+        source: "github".to_owned(),
+        provider: Provider::GitHub.name().to_owned(),
+        actor: "Dependabot[bot]".to_owned(),
+        repository: "Acme/API".to_owned(),
+        title: "Bump".to_owned(),
+        url: None,
+        severity: Severity::Info,
+        subject: Some("Acme/API#42".to_owned()),
+        extra: Extra::from([
+            ("branch".to_owned(), Fact::Text("release/1.0".to_owned())),
+            ("labels".to_owned(), Fact::Text("WIP,good first issue".to_owned())),
+            ("draft".to_owned(), Fact::Flag(true)),
+            ("number".to_owned(), Fact::Number(42)),
+        ]),
+    }
+}
+
+fn rule(when: &[(&str, &[&str])], unless: &[(&str, &[&str])]) -> Rule {
+    Rule {
+        name: None,
+        when: Condition::new(when.iter().map(|(field, texts)| (*field, *texts))),
+        unless: (!unless.is_empty()).then(|| Condition::new(unless.iter().map(|(field, texts)| (*field, *texts)))),
+        to: vec!["slack".to_owned()],
+        cue: None,
+        stop: false,
+    }
+}
+
+#[test]
+fn fields_match_as_people_mean_them() {
+    let check = |when: &[(&str, &[&str])], expected: bool| {
+        assert_eq!(rule(when, &[]).matches(&event("pr_opened")), expected, "{when:?}");
+    };
+    check(&[], true);
+    check(&[("kind", &["pr_*", "review_*"])], true);
+    check(&[("kind", &["PR_*"])], false);
+    check(&[("kind", &["pr_*"]), ("branch", &["main"])], false);
+    check(&[("kind", &["pr_*"]), ("branch", &["main", "release/*"])], true);
+    check(&[("branch", &["Release/*"])], false);
+    check(&[("actor", &["*[bot]"])], true);
+    check(&[("actor", &["dependabot[bot]"])], true);
+    check(&[("actor", &["dependabot?bot?"])], true);
+    check(&[("actor", &["dependabot"])], false);
+    check(&[("repository", &["acme/*"])], true);
+    check(&[("label", &["wip"])], true);
+    check(&[("labels", &["good first *"])], true);
+    check(&[("label", &["first"])], false);
+    check(&[("draft", &["true"])], true);
+    check(&[("number", &["42"])], true);
+    check(&[("severity", &["failure"])], false);
+    check(&[("subject", &["Acme/API#42"])], true);
+    check(&[("url", &["*"])], false);
+    check(&[("tag", &["*"])], false);
+    check(&[("kind", &[])], false);
+}
+
+#[test]
+fn one_field_of_unless_is_enough() {
+    let check = |unless: &[(&str, &[&str])], expected: bool| {
+        assert_eq!(rule(&[], unless).matches(&event("pr_opened")), expected, "{unless:?}");
+    };
+    check(&[("label", &["wip"]), ("draft", &["false"])], false);
+    check(&[("label", &["blocked"]), ("draft", &["true"])], false);
+    check(&[("label", &["blocked"]), ("draft", &["false"])], true);
+    check(&[("tag", &["*"])], true);
+}
+
+#[test]
+fn rules_add_up_until_one_stops() {
+    let add = |name: Option<&str>, to: &[&str], cue: Option<&str>, stop| Rule {
+        name: name.map(str::to_owned),
+        to: to.iter().map(|sink| sink.to_string()).collect(),
+        cue: cue.map(str::to_owned),
+        stop,
+        ..rule(&[("kind", &["push"])], &[])
+    };
+    let rules = [
+        add(Some("first"), &["slack", "bell"], None, false),
+        rule(&[("kind", &["pr_*"])], &[]),
+        add(None, &["bell", "dev"], Some("pr"), false),
+        add(Some("last"), &[], Some("other"), true),
+        add(None, &["never"], None, false),
+    ];
+    let route = route(&rules, &event("push"));
+    assert_eq!(route.sinks, ["slack", "bell", "dev"]);
+    assert_eq!(route.cue.as_deref(), Some("pr"));
+    assert_eq!(route.matched, ["first", "rule 3", "last"]);
+    assert_eq!(super::route(&rules, &event("repo_starred")), Route::default());
+}
+
+#[test]
+fn the_default_set_is_the_contracts() {
+    let rules = default_rules(vec!["slack".to_owned(), "bell".to_owned()]);
+    for kind in KINDS {
+        let route = route(&rules, &event(kind));
+        assert_eq!(route.sinks.len(), if DEFAULT_KINDS.contains(kind) { 2 } else { 0 }, "{kind}");
+    }
+    assert!(DEFAULT_KINDS.iter().all(|kind| KINDS.contains(kind)));
+    assert!(!DEFAULT_KINDS.contains(&"repo_watched"), "one star would be told twice");
+    assert_eq!(why_never(&rules[0], KINDS, &["github"]), None);
+}
+
+#[test]
+fn dead_rules_say_why() {
+    let check = |when: &[(&str, &[&str])], unless: &[(&str, &[&str])], expected: Option<&str>| {
+        let why = why_never(&rule(when, unless), KINDS, &["github", "ghe"]);
+        match expected {
+            None => assert_eq!(why, None, "{when:?} {unless:?}"),
+            Some(part) => assert!(why.as_ref().is_some_and(|why| why.contains(part)), "{when:?} {unless:?}: {why:?}"),
+        }
+    };
+    check(&[], &[], None);
+    check(&[("kind", &["pr_*", "review_*"])], &[("label", &["wip"]), ("draft", &["true"])], None);
+    check(&[("source", &["github"]), ("actor", &["*[bot]"])], &[], None);
+    check(&[("branch", &["main"])], &[("branch", &["release"])], None);
+    check(&[("kind", &["*"])], &[("kind", &["push"])], None);
+    check(&[("source", &["*"])], &[("severity", &["info"])], None);
+    check(&[("kind", &[])], &[], Some("no pattern"));
+    check(&[], &[("label", &[])], Some("unless.label has no pattern"));
+    check(&[("kinds", &["push"])], &[], Some("when.kinds is no field"));
+    check(&[], &[("lable", &["wip"])], Some("unless.lable is no field"));
+    check(&[("kind", &["pull_request"])], &[], Some("when.kind matches none"));
+    check(&[("source", &["gitlab"])], &[], Some("when.source matches none"));
+    check(&[("provider", &["gitlab"])], &[], Some("when.provider matches none"));
+    check(&[("severity", &["error"])], &[], Some("when.severity matches none"));
+    check(&[("draft", &["yes"])], &[], Some("when.draft matches none"));
+    check(&[("kind", &["push"])], &[("kind", &["p*"])], Some("unless.kind excludes"));
+    check(&[("branch", &["main"])], &[("branch", &["dev", "main"])], Some("unless.branch excludes"));
+    check(&[], &[("source", &["g*"])], Some("excludes every event"));
+    check(&[], &[("actor", &["*"])], Some("excludes every event"));
+}
