@@ -18,3 +18,6 @@ pub mod time;
 // Pure: no I/O, no clock, no threads.
 pub mod provider;
 pub mod rule;
+
+// One outside thing each.
+pub mod bell;
