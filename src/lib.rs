@@ -21,3 +21,5 @@ pub mod rule;
 
 // One outside thing each.
 pub mod bell;
+pub mod config;
+pub mod http;

@@ -1,0 +1,285 @@
+//! `[sources]`, `[sinks]` and `[retry]`: where deliveries come from and where events go.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{Around, door};
+use crate::{
+    config::{
+        Repeats, Retry, Secrets, Sink, SinkKind, Source, address,
+        problem::{Fault, Place, Report},
+        raw::{Node, Section},
+        secret::{self, Found, Origin},
+        value::{self, DAY, SECOND},
+    },
+    provider::Provider,
+    secret::Secret,
+};
+
+/// A name ends up in paths, file names and tables.
+const NAME_CHARS_MAX: usize = 64;
+
+/// `[retry]` when the file says nothing.
+pub(super) const RETRY: Retry = Retry {
+    first: Duration::from_secs(5),
+    factor: 3.0,
+    cap: Duration::from_secs(60 * 60),
+    jitter: 0.2,
+    give_up_after: Duration::from_secs(3 * 24 * 60 * 60),
+};
+
+const KINDS: &[(&str, Kind)] = &[("slack", Kind::Slack), ("bell", Kind::Bell), ("forward", Kind::Forward)];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Slack,
+    Bell,
+    Forward,
+}
+
+/// Sources or sinks.
+pub(super) struct Ends<T> {
+    /// The ones that can be used.
+    pub(super) by_name: BTreeMap<String, T>,
+    /// All names that the file gives, so that one with a problem does not make its rules complain as well.
+    pub(super) names: BTreeSet<String>,
+}
+
+/// `[sources]`; without it `github` by the environment.
+pub(super) fn sources(section: Section<'_>, around: &Around<'_>, report: &mut Report) -> Ends<Source> {
+    if section.is_present() && section.names().is_empty() {
+        let fault = Fault::new("no source, so nothing could ever arrive");
+        report.error(&section.place, fault.hint("add [sources.github]"));
+    }
+    ends(section, &["github"], report, |name, section, report| source(name, section, around, report))
+}
+
+/// `[sinks]`; without it Slack by the environment, and the bell.
+pub(super) fn sinks(section: Section<'_>, retry: Retry, around: &Around<'_>, report: &mut Report) -> Ends<Sink> {
+    if section.is_present() && section.names().is_empty() {
+        let fault = Fault::new("no sink: everything is stored and goes nowhere");
+        report.warn(&section.place, fault.hint("add [sinks.slack]"));
+    }
+    ends(section, &["slack", "bell"], report, |name, section, report| sink(name, section, retry, around, report))
+}
+
+/// Reads the section's tables, or as many empty ones as there are `defaults` when there is no section.
+fn ends<'a, T>(
+    section: Section<'a>,
+    defaults: &[&'static str],
+    report: &mut Report,
+    read: impl Fn(&str, Section<'a>, &mut Report) -> Option<T>,
+) -> Ends<T> {
+    let (names, tables) = match section.is_present() {
+        true => (section.names(), tables(section, report)),
+        false => {
+            let absent = |name: &&'static str| (*name, Section::absent(format!("{}.{name}", section.place.key)));
+            (defaults.to_vec(), defaults.iter().map(absent).collect())
+        }
+    };
+    let mut ends = Ends { by_name: BTreeMap::new(), names: names.into_iter().map(str::to_owned).collect() };
+    for (name, section) in tables {
+        ends.by_name.extend(read(name, section, report).map(|end| (name.to_owned(), end)));
+    }
+    ends
+}
+
+/// The named tables of a section.
+fn tables<'a>(section: Section<'a>, report: &mut Report) -> Vec<(&'a str, Section<'a>)> {
+    let mut tables = Vec::new();
+    for (name, node) in section.entries() {
+        let place = node.place.clone();
+        let read = check_name(name).and_then(|()| node.section());
+        match read {
+            Ok(section) => tables.push((name, section)),
+            Err(fault) => report.error(&place, fault),
+        }
+    }
+    tables
+}
+
+fn check_name(name: &str) -> Result<(), Fault> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.starts_with('_') {
+        return Err(Fault::new(format!("`{name}`: names that begin with `_` are hookbell's own")));
+    }
+    if name.is_empty() || !name.chars().all(is_plain) || name.len() > NAME_CHARS_MAX {
+        let what = format!("`{name}` will not do as a name");
+        return Err(Fault::new(what).hint(format!("use up to {NAME_CHARS_MAX} of a-z, A-Z, 0-9, `-` and `_`")));
+    }
+    Ok(())
+}
+
+fn source(name: &str, mut section: Section<'_>, around: &Around<'_>, report: &mut Report) -> Option<Source> {
+    let names = || Provider::ALL.iter().map(|provider| provider.name());
+    let place = section.place.clone();
+    let provider = match section.get("provider") {
+        None => {
+            // A source that is called like a provider need not say it twice.
+            let provider = Provider::from_name(name);
+            if provider.is_none() {
+                let what = format!("`{name}` does not say whose webhooks it takes");
+                let hint = format!("add provider = \"…\", one of: {}", names().collect::<Vec<_>>().join(", "));
+                report.error(&place, Fault::new(what).hint(hint));
+            }
+            provider
+        }
+        Some(_) => section.read("provider", report, |node| {
+            let name = node.text()?;
+            Provider::from_name(name)
+                .ok_or_else(|| Fault::new(format!("no provider is called `{name}`")).hint_nearest(name, names()))
+        }),
+    };
+
+    let origins = match section.get("secret") {
+        Some(node) => secret::origins(&node, &around.beside, report),
+        None => provider.map(default_origin).into_iter().collect(),
+    };
+    let secrets = required(&section.place_of("secret"), &origins, around, report);
+    let allow_from = section.read_list("allow_from", report, address::network).unwrap_or_default();
+    let repeats = section.read("repeats", report, |node| {
+        value::choice(node, &[("limit", Repeats::Limit), ("process", Repeats::Process), ("skip", Repeats::Skip)])
+    });
+    door::repeat_window(&mut section, report);
+    section.finish(report);
+
+    let (Some(provider), false) = (provider, secrets.is_empty()) else { return None };
+    Some(Source { provider, secrets, allow_from, repeats: repeats.unwrap_or_default() })
+}
+
+/// `GITHUB_WEBHOOK_SECRET` and its kin.
+fn default_origin(provider: Provider) -> Origin {
+    Origin::Variable(format!("{}_WEBHOOK_SECRET", provider.name().to_uppercase()))
+}
+
+/// Fetches what cannot be done without.
+fn required(place: &Place, origins: &[Origin], around: &Around<'_>, report: &mut Report) -> Vec<Secret> {
+    let mut secrets = Vec::new();
+    if around.secrets == Secrets::Unneeded {
+        return secrets;
+    }
+    for origin in origins {
+        match secret::fetch(origin, around.environment) {
+            Ok(Found::Value(secret)) => {
+                if let Some(fault) = secret::exposure(origin) {
+                    report.warn(place, fault);
+                }
+                if !secrets.contains(&secret) {
+                    secrets.push(secret);
+                }
+            }
+            Ok(Found::Unset { variable, is_empty }) => {
+                let state = if is_empty { "empty" } else { "not set" };
+                let hint = format!(
+                    "set {variable} to the secret that the webhook signs with (`hookbell secret` prints a new one), \
+                     or let `hookbell init` write a configuration"
+                );
+                let what = format!("{variable} is {state}, so no request could be verified");
+                report.error(place, Fault::new(what).hint(hint));
+            }
+            Err(fault) => report.error(place, fault),
+        }
+    }
+    secrets
+}
+
+fn sink(
+    name: &str,
+    mut section: Section<'_>,
+    retry_of_all: Retry,
+    around: &Around<'_>,
+    report: &mut Report,
+) -> Option<Sink> {
+    let kind = match section.get("kind") {
+        None => {
+            // As with sources: the name may say it.
+            let kind = KINDS.iter().find(|(kind, _)| *kind == name).map(|(_, kind)| *kind);
+            if kind.is_none() {
+                let what = format!("`{name}` does not say what it is");
+                report.error(&section.place, Fault::new(what).hint("add kind = \"slack\" or kind = \"bell\""));
+            }
+            kind
+        }
+        Some(_) => section.read("kind", report, |node| value::choice(node, KINDS)),
+    };
+    let retry = retry(section.section("retry", report), retry_of_all, report);
+    let kind = match kind {
+        Some(Kind::Slack) => slack(&mut section, around, report),
+        Some(Kind::Bell) => Some(SinkKind::Bell),
+        Some(Kind::Forward) => {
+            // Its keys are known and moot.
+            let _ = (section.get("url"), section.get("secret"));
+            let fault = Fault::new("sinks of kind `forward` are not available in this version");
+            report.error(&section.place_of("kind"), fault.hint("leave it out; available: slack, bell"));
+            None
+        }
+        // What else it says cannot be judged without knowing what it is.
+        None => return None,
+    };
+    section.finish(report);
+    Some(Sink { kind: kind?, retry })
+}
+
+fn slack(section: &mut Section<'_>, around: &Around<'_>, report: &mut Report) -> Option<SinkKind> {
+    let webhook_url = section.get("webhook_url");
+    let bot: Vec<Node<'_>> = ["token", "channel", "threads"].into_iter().filter_map(|key| section.get(key)).collect();
+    if let Some(first) = bot.first() {
+        let fault = match (&webhook_url, section.get("token")) {
+            (Some(_), Some(_)) => Fault::new("`webhook_url` and `token` are two ways of reaching Slack")
+                .hint("keep `webhook_url` and remove `token`"),
+            _ => Fault::new("posting to Slack by bot token is not available in this version")
+                .hint("use `webhook_url`, an incoming webhook, and remove `token`, `channel` and `threads`"),
+        };
+        report.error(&first.place, fault);
+        return None;
+    }
+
+    let origin = match webhook_url {
+        Some(node) => secret::origin(&node, &around.beside, report)?,
+        None => Origin::Variable("SLACK_WEBHOOK_URL".to_owned()),
+    };
+    let place = section.place_of("webhook_url");
+    if around.secrets == Secrets::Unneeded {
+        return None;
+    }
+    match secret::fetch(&origin, around.environment) {
+        Ok(Found::Value(url)) => match address::check_url(url.expose()) {
+            Ok(()) => {
+                if let Some(fault) = secret::exposure(&origin) {
+                    report.warn(&place, fault);
+                }
+                return Some(SinkKind::Slack { webhook_url: url });
+            }
+            Err(fault) => report.error(&place, fault),
+        },
+        // A desk without Slack is a desk all the same: the bell works.
+        Ok(Found::Unset { variable, .. }) => {
+            report.warn(&place, Fault::new(format!("{variable} is not set. Skipping Slack notification.")));
+        }
+        Err(fault) => report.error(&place, fault),
+    }
+    None
+}
+
+/// `[retry]` and `[sinks.NAME.retry]`: what the section says, laid over `base`.
+pub(super) fn retry(mut section: Section<'_>, base: Retry, report: &mut Report) -> Retry {
+    let wait = |node: &Node<'_>| value::duration(node, Duration::from_millis(1)..=DAY);
+    let retry = Retry {
+        first: section.read("first", report, wait).unwrap_or(base.first),
+        factor: section.read("factor", report, |node| value::number(node, 1.0..=100.0)).unwrap_or(base.factor),
+        cap: section.read("cap", report, wait).unwrap_or(base.cap),
+        jitter: section.read("jitter", report, |node| value::number(node, 0.0..=1.0)).unwrap_or(base.jitter),
+        give_up_after: section
+            .read("give_up_after", report, |node| value::duration(node, SECOND..=366 * DAY))
+            .unwrap_or(base.give_up_after),
+    };
+    if section.is_present() && retry.cap < retry.first {
+        let [cap, first] = [retry.cap, retry.first].map(value::show_duration);
+        let what = format!("the longest wait ({cap}) is shorter than the first ({first})");
+        report.error(&section.place_of("cap"), Fault::new(what).hint("set both"));
+    }
+    section.finish(report);
+    retry
+}

@@ -1,0 +1,204 @@
+//! The configuration in force, for people and scripts. Owns how settings are written back; shows no secret.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Door, Listen, Repeats, Retry, Settings, Sink, SinkKind, Source, Store,
+    value::{show_duration, show_size},
+};
+use crate::{
+    bell::{self, Cue, Pin},
+    rule::{Condition, Rule},
+};
+
+/// Stands where a secret would.
+pub const HIDDEN: &str = "(hidden)";
+
+/// The settings under the keys of the file, secrets hidden.
+pub fn effective_json(settings: &Settings) -> Value {
+    let Settings { file, door, store, sources, sinks, rules, bell } = settings;
+    let named = |(name, value): (&String, Value)| (name.clone(), value);
+    json!({
+        "file": file.as_ref().map(|file| file.display().to_string()),
+        "door": door_json(door),
+        "store": store_json(store),
+        "sources": sources.iter().map(|(name, source)| named((name, source_json(source)))).collect::<Map<_, _>>(),
+        "sinks": sinks.iter().map(|(name, sink)| named((name, sink_json(sink)))).collect::<Map<_, _>>(),
+        "rules": rules.iter().map(rule_json).collect::<Vec<_>>(),
+        "bell": bell_json(bell),
+        "cues": bell.cues.iter().map(|(name, cue)| named((name, cue_json(cue)))).collect::<Map<_, _>>(),
+    })
+}
+
+/// The settings as the file would say them, secrets hidden.
+pub fn effective(settings: &Settings) -> String {
+    let tree = effective_json(settings);
+    let mut text = match &settings.file {
+        Some(file) => format!("# {}\n", file.display()),
+        None => "# built-in defaults and the environment\n".to_owned(),
+    };
+    for section in ["door", "store", "sources", "sinks", "rules", "bell", "cues"] {
+        match &tree[section] {
+            Value::Array(tables) => {
+                for table in tables.iter().filter_map(Value::as_object) {
+                    text.push_str(&format!("\n[[{section}]]\n"));
+                    entries(table, &mut text);
+                }
+            }
+            Value::Object(tables) if !tables.is_empty() && tables.values().all(Value::is_object) => {
+                for (name, table) in tables {
+                    text.push_str(&format!("\n[{section}.{}]\n", key(name)));
+                    table.as_object().into_iter().for_each(|table| entries(table, &mut text));
+                }
+            }
+            Value::Object(table) if !table.is_empty() => {
+                text.push_str(&format!("\n[{section}]\n"));
+                entries(table, &mut text);
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+fn entries(table: &Map<String, Value>, text: &mut String) {
+    for (name, value) in table.iter().filter(|(_, value)| !value.is_null()) {
+        text.push_str(&format!("{} = {}\n", key(name), inline(value)));
+    }
+}
+
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Object(table) => {
+            let entries = table.iter().filter(|(_, value)| !value.is_null());
+            let entries: Vec<String> =
+                entries.map(|(name, value)| format!("{} = {}", key(name), inline(value))).collect();
+            if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
+        }
+        // JSON's texts, numbers and booleans are TOML's as well.
+        scalar => scalar.to_string(),
+    }
+}
+
+fn key(name: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match !name.is_empty() && name.chars().all(is_bare) {
+        true => name.to_owned(),
+        false => Value::from(name).to_string(),
+    }
+}
+
+fn door_json(door: &Door) -> Value {
+    let Door {
+        listen,
+        public_url,
+        body_bytes_max,
+        head_bytes_max,
+        head_deadline,
+        request_deadline,
+        connections_max,
+        bodies_in_flight_bytes_max,
+        trusted_proxies,
+    } = door;
+    let listen = match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    };
+    json!({
+        "listen": listen,
+        "public_url": public_url.as_deref().unwrap_or_default(),
+        "body_max": show_size(*body_bytes_max as u64),
+        "head_max": show_size(*head_bytes_max as u64),
+        "head_deadline": show_duration(*head_deadline),
+        "request_deadline": show_duration(*request_deadline),
+        "connections_max": connections_max,
+        "bodies_in_flight_max": show_size(*bodies_in_flight_bytes_max as u64),
+        "trusted_proxies": trusted_proxies,
+    })
+}
+
+fn store_json(store: &Store) -> Value {
+    let Store { path, keep, size_bytes_max, free_bytes_min } = store;
+    json!({
+        "path": path.display().to_string(),
+        "keep": keep.map_or_else(|| "forever".to_owned(), show_duration),
+        "size_max": show_size(*size_bytes_max),
+        "free_min": show_size(*free_bytes_min),
+    })
+}
+
+fn source_json(source: &Source) -> Value {
+    let Source { provider, secrets, allow_from, repeats } = source;
+    let repeats = match repeats {
+        Repeats::Limit => "limit",
+        Repeats::Process => "process",
+        Repeats::Skip => "skip",
+    };
+    json!({
+        "provider": provider.name(),
+        "secret": secrets.iter().map(|_| HIDDEN).collect::<Vec<_>>(),
+        "allow_from": allow_from.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "repeats": repeats,
+    })
+}
+
+fn sink_json(sink: &Sink) -> Value {
+    let Sink { kind, retry } = sink;
+    let Retry { first, factor, cap, jitter, give_up_after } = retry;
+    let retry = json!({
+        "first": show_duration(*first),
+        "factor": factor,
+        "cap": show_duration(*cap),
+        "jitter": jitter,
+        "give_up_after": show_duration(*give_up_after),
+    });
+    match kind {
+        SinkKind::Slack { webhook_url: _ } => json!({ "kind": "slack", "webhook_url": HIDDEN, "retry": retry }),
+        SinkKind::Bell => json!({ "kind": "bell", "retry": retry }),
+    }
+}
+
+fn rule_json(rule: &Rule) -> Value {
+    let Rule { name, when, unless, to, cue, stop } = rule;
+    json!({
+        "name": name,
+        "when": condition_json(when),
+        "unless": unless.as_ref().map(condition_json),
+        "to": to,
+        "cue": cue,
+        "stop": stop,
+    })
+}
+
+fn condition_json(condition: &Condition) -> Value {
+    let field = |(field, patterns): &(String, Vec<wildmatch::WildMatch>)| {
+        (field.clone(), patterns.iter().map(ToString::to_string).collect())
+    };
+    Value::Object(condition.fields.iter().map(field).collect())
+}
+
+fn bell_json(bell: &bell::Settings) -> Value {
+    let bell::Settings { board, leds, buzzer, trace, cues: _ } = bell;
+    let pin = |pin: &Pin| json!({ "pin": pin.bcm, "active_low": pin.active_low });
+    json!({
+        "board": board.name(),
+        "leds": leds.iter().map(|(name, led)| (name.clone(), pin(led))).collect::<Map<_, _>>(),
+        "buzzer": buzzer.as_ref().map(pin),
+        "trace": trace.as_ref().map(|trace| trace.display().to_string()),
+    })
+}
+
+fn cue_json(cue: &Cue) -> Value {
+    let Cue { led, blink, tune, priority } = cue;
+    json!({
+        "led": led,
+        "blink": {
+            "on_ms": crate::time::duration_ms(blink.on),
+            "off_ms": crate::time::duration_ms(blink.off),
+            "times": blink.times,
+        },
+        "tune": tune,
+        "priority": priority,
+    })
+}

@@ -1,0 +1,251 @@
+//! The configuration, checked. Owns reading, defaults and every complaint; what leaves this module is valid.
+//!
+//! In reading order: [`load`] reads the file, `raw` makes tables of it that know their lines, `check` makes
+//! [`Settings`] of those with the help of `value`, `address` and `secret`, and every complaint becomes a [`Problem`].
+//!
+//! # What relative paths are relative to
+//!
+//! Secrets stand beside the configuration file, so that the two move together. Data (`store.path`, `bell.trace`, the
+//! path of a `unix:` socket) stands beneath `$STATE_DIRECTORY` where systemd sets it, else beneath the working directory
+//! at the time of loading; `path = "hookbell.db"` thus means the same as saying nothing. All paths in [`Settings`] are
+//! absolute.
+
+mod address;
+mod check;
+mod effective;
+mod environment;
+mod problem;
+mod raw;
+mod secret;
+mod template;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use self::{
+    effective::{HIDDEN, effective, effective_json},
+    environment::{Environment, SYSTEM_FILE},
+    problem::{Failure, Level, Problem},
+    template::{SECRET_FILE, TEMPLATE},
+};
+use crate::{bell, provider::Provider, rule::Rule, secret::Secret};
+
+/// A configuration is a page of text; what is larger is some other file.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it decides.
+    pub settings: Settings,
+    /// What is worth saying once, in the order of the file.
+    pub warnings: Vec<Problem>,
+}
+
+/// The file to read: the one that `--config` or `HOOKBELL_CONFIG` names, whether or not it exists, else the system's if
+/// it does, else none. Always absolute.
+pub fn locate(flag: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
+    if let Some(file) = flag {
+        return Some(environment.absolute(file));
+    }
+    match environment.get("HOOKBELL_CONFIG") {
+        environment::Variable::Set(file) => Some(environment.absolute(Path::new(&file))),
+        _ => environment.system_file.exists().then(|| environment.system_file.clone()),
+    }
+}
+
+/// Reads `file`, or with `None` takes the built-in defaults, and reports every problem at once.
+///
+/// # Errors
+///
+/// When the file cannot be read, or when any problem is an error; the warnings are in there as well.
+pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Failure> {
+    load_with(file, environment, Secrets::Needed)
+}
+
+/// The same for a command that only looks: where the database is and how the desk is wired, without any secret. Sources
+/// and the sinks that need a secret are left out.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_without_secrets(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Failure> {
+    load_with(file, environment, Secrets::Unneeded)
+}
+
+/// Whether secrets are fetched and must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secrets {
+    Needed,
+    Unneeded,
+}
+
+fn load_with(file: Option<&Path>, environment: &Environment, secrets: Secrets) -> Result<Loaded, Failure> {
+    let file = file.map(|file| environment.absolute(file));
+    let text = match &file {
+        Some(path) => read(path).map_err(|problem| Failure { file: file.clone(), problems: vec![problem] })?,
+        None => String::new(),
+    };
+    let (settings, problems) = check::check(file.as_deref(), &text, environment, secrets);
+    match settings {
+        Some(settings) if problems.iter().all(|problem| problem.level == Level::Warning) => {
+            Ok(Loaded { settings, warnings: problems })
+        }
+        _ => Err(Failure { file, problems }),
+    }
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let problem = |what: String, hint: Option<&str>| Problem {
+        key: String::new(),
+        line: None,
+        what,
+        hint: hint.map(str::to_owned),
+        level: Level::Error,
+    };
+    let failed = |cause: std::io::Error| {
+        let is_absent = cause.kind() == std::io::ErrorKind::NotFound;
+        let hint = is_absent.then_some("`hookbell init` writes a commented one");
+        problem(format!("cannot read {}: {cause}", path.display()), hint)
+    };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(problem(format!("{} is too large for a configuration", path.display()), None));
+    }
+    String::from_utf8(bytes).map_err(|_| problem(format!("{} is not valid UTF-8", path.display()), None))
+}
+
+/// Everything that the configuration decides. Built by one pass that reports all problems at once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it was read from; `None` when the built-in defaults hold.
+    pub file: Option<PathBuf>,
+    /// The public listener.
+    pub door: Door,
+    /// The database.
+    pub store: Store,
+    /// The endpoints, by name.
+    pub sources: BTreeMap<String, Source>,
+    /// The destinations, by name.
+    pub sinks: BTreeMap<String, Sink>,
+    /// The rules in order. Never empty: without `[[rules]]` the default set stands here.
+    pub rules: Vec<Rule>,
+    /// The desk.
+    pub bell: bell::Settings,
+}
+
+/// `[door]`
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Where to listen.
+    pub listen: Listen,
+    /// The address under which the tunnel publishes us, without a trailing slash.
+    pub public_url: Option<String>,
+    /// Largest accepted body.
+    pub body_bytes_max: usize,
+    /// Largest accepted head: request line and header fields.
+    pub head_bytes_max: usize,
+    /// From accept to the end of the head.
+    pub head_deadline: Duration,
+    /// From accept to the end of the body.
+    pub request_deadline: Duration,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Bytes of bodies at once, those waiting for the disk included.
+    pub bodies_in_flight_bytes_max: usize,
+    /// Peers whose `CF-Connecting-IP` is believed. A Unix socket's peer always is.
+    pub trusted_proxies: Vec<IpAddr>,
+}
+
+/// Where a listener stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `host:port`
+    Tcp(std::net::SocketAddr),
+    /// `unix:/path`, created with mode 0660.
+    Unix(PathBuf),
+}
+
+/// `[store]`
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The database file.
+    pub path: PathBuf,
+    /// Settled deliveries older than this go; `None` keeps them for ever.
+    pub keep: Option<Duration>,
+    /// The oldest settled deliveries go when the file grows over this.
+    pub size_bytes_max: u64,
+    /// Below this much free disk the door answers 503.
+    pub free_bytes_min: u64,
+}
+
+/// `[sources.NAME]`
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Whose rules its requests follow.
+    pub provider: Provider,
+    /// Any of them may have signed; never empty.
+    pub secrets: Vec<Secret>,
+    /// Addresses that may call; empty lets all.
+    pub allow_from: Vec<ipnet::IpNet>,
+    /// What to do with one body under many ids.
+    pub repeats: Repeats,
+}
+
+/// `repeats`: what to do with the same signed body under another (unsigned) id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repeats {
+    /// Handle it, from the fourth within an hour on store it as skipped.
+    #[default]
+    Limit,
+    /// Handle every one.
+    Process,
+    /// Store every repeat as skipped.
+    Skip,
+}
+
+/// `[sinks.NAME]`
+#[derive(Clone, Debug)]
+pub struct Sink {
+    /// What it is.
+    pub kind: SinkKind,
+    /// How it is tried again.
+    pub retry: Retry,
+}
+
+/// The kinds of destination.
+#[derive(Clone, Debug)]
+pub enum SinkKind {
+    /// A Slack incoming webhook.
+    Slack {
+        /// The URL, which is a secret: who has it can post.
+        webhook_url: Secret,
+    },
+    /// The desk.
+    Bell,
+}
+
+/// `[retry]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Retry {
+    /// The wait after the first failure.
+    pub first: Duration,
+    /// What each further wait is multiplied by, at least 1.
+    pub factor: f64,
+    /// The longest wait.
+    pub cap: Duration,
+    /// Each wait is spread by up to this share of itself, 0 to 1.
+    pub jitter: f64,
+    /// Trying ends after this much time spent trying.
+    pub give_up_after: Duration,
+}

@@ -1,0 +1,226 @@
+//! One bad snippet per rule, and how problems are told.
+
+use super::*;
+
+#[test]
+fn every_rule_has_a_bad_snippet() {
+    let deep = "[sources.github]\nsecret = { env = \"GITHUB_WEBHOOK_SECRET\"";
+    let table: &[(&str, &str, &str)] = &[
+        // Unknown keys, at every level.
+        ("[dor]", "dor", "unknown key `dor`; did you mean `door`?"),
+        ("listen = 1", "listen", "unknown key `listen`; known: door, store"),
+        ("[door]\nlissten = \"\"", "door.lissten", "unknown key `door.lissten`; did you mean `listen`?"),
+        ("[sinks.slack]\nurl = 1", "sinks.slack.url", "unknown key"),
+        ("[sinks.bell]\nwebhook_url = 1", "sinks.bell.webhook_url", "unknown key"),
+        ("[sinks.bell.retry]\nfisrt = 1", "sinks.bell.retry.fisrt", "did you mean `first`?"),
+        (&format!("{deep}, fil = 1 }}"), "sources.github.secret.fil", "did you mean `file`?"),
+        ("[[rules]]\nwhn = {}", "rules[0].whn", "did you mean `when`?"),
+        ("[bell]\nleds = { red = { pin = 1, activ_low = true } }", "bell.leds.red.activ_low", "`active_low`?"),
+        ("[cues.x]\nblink = { onms = 1 }", "cues.x.blink.onms", "did you mean `on_ms`?"),
+        // Types.
+        ("door = 1", "door", "expected a table, found a whole number"),
+        ("[door]\nlisten = 5000", "door.listen", "expected a text in quotes, found a whole number"),
+        ("rules = {}", "rules", "expected a list, found a table; rules are written as [[rules]]"),
+        // The door.
+        ("[door]\nlisten = \"5000\"", "door.listen", "`5000` is not an address and port"),
+        ("[door]\nlisten = \"unix:\"", "door.listen", "the path of the socket is missing"),
+        ("[door]\nbody_max = \"101 MiB\"", "door.body_max", "101 MiB is outside 1 B to 100 MiB"),
+        ("[door]\nbody_max = \"many\"", "door.body_max", "`many` is not a size; write a whole number and a unit"),
+        ("[door]\nbody_max = -1", "door.body_max", "cannot be less than zero"),
+        ("[door]\nhead_deadline = \"0 s\"", "door.head_deadline", "0 ms is outside 1 ms to 1 h"),
+        ("[door]\nrequest_deadline = 20", "door.request_deadline", "a duration needs a unit; write \"20 s\""),
+        ("[door]\nrequest_deadline = \"1 s\"", "door.request_deadline", "longer than the whole request with 1 s"),
+        ("[door]\nconnections_max = 0", "door.connections_max", "0 is outside 1 to 4096"),
+        ("[door]\nconnections_max = 4097", "door.connections_max", "4097 is outside 1 to 4096"),
+        ("[door]\nbodies_in_flight_max = 1", "door.bodies_in_flight_max", "less than `body_max` (25 MiB)"),
+        ("[door]\ntrusted_proxies = [\"10.0.0.0/8\"]", "door.trusted_proxies[0]", "is not an IP address"),
+        ("[door]\npublic_url = \"http://example.com\"", "door.public_url", "plain http is for this machine only"),
+        ("[door]\npublic_url = \"https://a.b/webhooks/github\"", "door.public_url", "the part before /webhooks/"),
+        // The store.
+        ("[store]\nkeep = \"ever\"", "store.keep", "`ever` is not a duration; write a whole number and a unit"),
+        ("[store]\nkeep = \"0 s\"", "store.keep", "0 ms is outside"),
+        ("[store]\npath = \"\"", "store.path", "the path is empty"),
+        ("[store]\nsize_max = 1", "store.size_max", "1 B is outside 1 MiB to"),
+        // Sources.
+        ("[sources]", "sources", "no source, so nothing could ever arrive"),
+        ("[sources.x]", "sources.x", "`x` does not say whose webhooks it takes; add provider"),
+        (
+            "[sources.x]\nprovider = \"githb\"",
+            "sources.x.provider",
+            "no provider is called `githb`; did you mean `github`?",
+        ),
+        ("[sources._self]", "sources._self", "names that begin with `_` are hookbell's own"),
+        ("[sources.\"a b\"]", "sources.\"a b\"", "`a b` will not do as a name"),
+        ("[sources.github]\nallow_from = [\"10.0.0.0/33\"]", "sources.github.allow_from[0]", "is not a network"),
+        ("[sources.github]\nrepeats = \"never\"", "sources.github.repeats", "none of the choices; known: limit"),
+        // Secrets.
+        (
+            "[sources.github]\nsecret = \"hunter2\"",
+            "sources.github.secret",
+            "secrets are never values in this file; write { env",
+        ),
+        ("[sources.github]\nsecret = { env = \"NOPE\" }", "sources.github.secret", "NOPE is not set, so no request"),
+        ("[sources.github]\nsecret = []", "sources.github.secret", "0 secrets; there must be 1 to 8"),
+        ("[sources.github]\nsecret = {}", "sources.github.secret", "exactly one of `env`, `file` and `credential`"),
+        (&format!("{deep}, file = \"x\" }}"), "sources.github.secret", "exactly one of"),
+        (
+            "[sources.github]\nsecret = { file = \"absent\" }",
+            "sources.github.secret",
+            "secret in /etc/hookbell/absent: No such file",
+        ),
+        (
+            "[sources.github]\nsecret = { credential = \"x\" }",
+            "sources.github.secret",
+            "there is no $CREDENTIALS_DIRECTORY",
+        ),
+        (
+            "[sources.github]\nsecret = { credential = \"../x\" }",
+            "sources.github.secret.credential",
+            "a name, not a path",
+        ),
+        // Sinks.
+        ("[sinks.x]", "sinks.x", "`x` does not say what it is; add kind"),
+        ("[sinks.x]\nkind = \"slak\"", "sinks.x.kind", "did you mean `slack`?"),
+        ("[sinks.x]\nkind = \"forward\"\nurl = \"https://x\"", "sinks.x.kind", "not available in this version"),
+        (
+            "[sinks.slack]\ntoken = { env = \"T\" }",
+            "sinks.slack.token",
+            "not available in this version; use `webhook_url`",
+        ),
+        ("[sinks.slack]\nthreads = true", "sinks.slack.threads", "not available in this version"),
+        (
+            "[sinks.slack]\nwebhook_url = { env = \"SLACK_WEBHOOK_URL\" }\ntoken = { env = \"T\" }",
+            "sinks.slack.token",
+            "`webhook_url` and `token` are two ways",
+        ),
+        (
+            "[sinks.slack]\nwebhook_url = { env = \"GITHUB_WEBHOOK_SECRET\" }",
+            "sinks.slack.webhook_url",
+            "not a whole URL",
+        ),
+        ("[sinks.slack]\nwebhook_url = \"https://x\"", "sinks.slack.webhook_url", "secrets are never values"),
+        // Retry.
+        ("[retry]\nfactor = 0.5", "retry.factor", "0.5 is outside 1 to 100"),
+        ("[retry]\nfactor = nan", "retry.factor", "NaN is outside"),
+        ("[retry]\njitter = 1.5", "retry.jitter", "1.5 is outside 0 to 1"),
+        ("[retry]\nfirst = \"0 s\"", "retry.first", "is outside"),
+        ("[retry]\ncap = \"1 s\"", "retry.cap", "the longest wait (1 s) is shorter than the first (5 s)"),
+        // Rules.
+        ("[[rules]]\nto = [\"slak\"]", "rules[0].to[0]", "no sink is called `slak`; did you mean `slack`?"),
+        ("[[rules]]\nwhen = { kind = [] }", "rules[0].when.kind", "an empty list can never match"),
+        ("[[rules]]\nwhen = { kind = \"\" }", "rules[0].when.kind", "an empty pattern can never match"),
+        ("[[rules]]\nwhen = { source = \"gitlab\" }", "rules[0].when.source", "`gitlab` can never match a source"),
+        ("[[rules]]\nwhen = { provider = [\"x*\"] }", "rules[0].when.provider[0]", "`x*` can never match a provider"),
+        ("[[rules]]\nwhen = { severity = \"eror\" }", "rules[0].when.severity", "can never match a severity"),
+        (
+            "[[rules]]\nunless = { drft = true }",
+            "rules[0].unless.drft",
+            "no event has a field `drft`; did you mean `draft`?",
+        ),
+        ("[[rules]]\nwhen = { kind = 1.5 }", "rules[0].when.kind", "expected a pattern such as"),
+        // The bell.
+        ("[bell]\nboard = \"rppal\"", "bell.board", "none of the choices; known: auto, chip, pi, simulated"),
+        ("[bell]\nleds = { red = 17, blue = 17 }", "bell.leds.red", "pin 17 is already used by bell.leds.blue"),
+        ("[bell]\nleds = { red = 17 }\nbuzzer = { pin = 17 }", "bell.buzzer", "already used by bell.leds.red"),
+        ("[bell]\nleds = { red = 17 }\nbutton = { pin = 17 }", "bell.button", "already used by bell.leds.red"),
+        ("[bell]\nleds = { red = 28 }", "bell.leds.red", "28 is outside 0 to 27; use the BCM number"),
+        ("[bell]\nleds = { red = { pin = -1 } }", "bell.leds.red.pin", "-1 is outside 0 to 27"),
+        ("[bell]\nleds = { buzzer = 1 }", "bell.leds.buzzer", "an LED cannot be called \"buzzer\""),
+        ("[bell]\nleds = { red = {} }", "bell.leds.red", "`pin` is missing"),
+        ("[bell]\nbuzzer = { pin = 18, type = \"passive\" }", "bell.buzzer.type", "not available in this version"),
+        ("[bell]\nquiet = [\"22-7\"]", "bell.quiet[0]", "`22-7` is not a span of the day"),
+        // Cues.
+        ("[cues.x]\nled = \"gren\"", "cues.x.led", "no LED is called `gren` in [bell]; did you mean `green`?"),
+        ("[cues.x]\nblink = { times = 51 }", "cues.x.blink.times", "51 is outside 1 to 50"),
+        (
+            "[cues.x]\nblink = { times = 50, on_ms = 500 }",
+            "cues.x.blink",
+            "blinks for 35 s in all; the longest is 10 s",
+        ),
+        ("[cues.x]\npriority = 256", "cues.x.priority", "256 is outside 0 to 255"),
+        ("[cues]\nx = 1", "cues.x", "expected a table"),
+        ("[cues.x]\ntune = \"c,e,x\"", "cues.x.tune", "not a tune: column 5"),
+        (
+            "[[rules]]\nwhen = { kind = \"pr_opend\" }",
+            "rules[0]",
+            "this rule can never match: when.kind matches none of",
+        ),
+        // The panel is checked, though not obeyed.
+        ("[panel]\nlisten = \"5001\"", "panel.listen", "is not an address and port"),
+        ("[panel]\ntoken = \"x\"", "panel.token", "secrets are never values"),
+        // The file itself.
+        ("[door\n", "", "not TOML"),
+    ];
+    for (text, key, says) in table {
+        let Err(problems) = check(text) else { panic!("accepted:\n{text}") };
+        let found = problems.iter().any(|problem| {
+            problem.level == Level::Error
+                && problem.key == *key
+                && problem.line.is_some()
+                && line(problem).contains(says)
+        });
+        assert!(found, "{text}\nshould complain about {key:?}: {says}\nand says {problems:#?}");
+        let errors = problems.iter().filter(|problem| problem.level == Level::Error).count();
+        assert!(errors == 1 || key.is_empty(), "one mistake, one error:\n{text}\n{problems:#?}");
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
+    let text = "\
+[retry]
+factor = 0
+[door]
+lissten = 1
+body_max = \"1 GiB\"
+connections_max = 0
+[sources.github]
+secret = \"hunter2\"
+[[rules]]
+to = [\"slak\", \"bel\"]
+";
+    let problems = check(text).unwrap_err();
+    let lines: Vec<String> = problems.iter().map(line).collect();
+    let starts = [
+        "2 retry.factor",
+        "4 door.lissten",
+        "5 door.body_max",
+        "6 door.conn",
+        "8 sources.github.secret",
+        "10 rules[0].to[0]",
+        "10 rules[0].to[1]",
+    ];
+    assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}\nshould start with {start}");
+    }
+    let failure = Failure { file: Some("/x.toml".into()), problems };
+    let text = failure.to_string();
+    assert!(text.starts_with("the configuration /x.toml cannot be used\n  error: line 2: retry.factor: "), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn what_this_version_does_not_do_yet_is_a_warning() {
+    let table = [
+        ("[panel]\nlisten = \"127.0.0.1:5001\"", "panel"),
+        ("[bell]\nleds = { red = 17 }\nbutton = { pin = 23 }", "bell.button"),
+        ("[bell]\nleds = { red = 17 }\nquiet = [\"22:00-07:30\"]", "bell.quiet"),
+        ("[cues.x]\nled = \"red\"\nlatch = true", "cues.x.latch"),
+        ("[cues.x]\nled = \"red\"\nclears_on = [\"ci_passed\"]", "cues.x.clears_on"),
+        ("[sources.github]\nrepeat_window = \"60 s\"", "sources.github.repeat_window"),
+    ];
+    for (text, key) in table {
+        let warnings = good(text).warnings;
+        let expected = format!("`{key}` has no effect in this version");
+        assert_eq!(warnings.iter().map(|problem| &problem.what).collect::<Vec<_>>(), [&expected], "{text}");
+    }
+    for text in [
+        "[panel]\nlisten = \"\"",
+        "[panel]",
+        "[bell]\nleds = { red = 17 }\nquiet = []",
+        "[cues.x]\nled = \"red\"\nlatch = false",
+    ] {
+        assert!(good(text).warnings.is_empty(), "{text}");
+    }
+}

@@ -1,0 +1,321 @@
+//! The contract's configuration, its defaults and its template. `bad` has what is refused.
+
+mod bad;
+
+use std::{collections::HashMap, ffi::OsString, fs, path::Path, time::Duration};
+
+use super::*;
+use crate::{
+    bell::{BoardKind, Pin},
+    provider::Provider,
+};
+
+const KEY: &str = "a-secret-of-the-test";
+const SLACK: &str = "https://hooks.slack.com/services/T/B/x";
+
+fn surroundings(variables: &[(&str, &str)]) -> Environment {
+    let variables: HashMap<String, OsString> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
+    let nowhere = PathBuf::from("/nowhere/hookbell.toml");
+    Environment::new(PathBuf::from("/home/pi"), nowhere, move |name| variables.get(name).cloned())
+}
+
+fn both() -> Environment {
+    surroundings(&[("GITHUB_WEBHOOK_SECRET", KEY), ("SLACK_WEBHOOK_URL", SLACK)])
+}
+
+/// Checks `text` as the contents of a file that need not exist.
+fn check(text: &str) -> Result<Loaded, Vec<Problem>> {
+    let (settings, problems) =
+        check::check(Some(Path::new("/etc/hookbell/hookbell.toml")), text, &both(), Secrets::Needed);
+    match settings {
+        Some(settings) if problems.iter().all(|problem| problem.level == Level::Warning) => {
+            Ok(Loaded { settings, warnings: problems })
+        }
+        _ => Err(problems),
+    }
+}
+
+fn good(text: &str) -> Loaded {
+    check(text).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))
+}
+
+/// What is wrong, where and what to do, as one line.
+fn line(problem: &Problem) -> String {
+    let Problem { key, line, what, hint, level: _ } = problem;
+    let line = line.map_or_else(|| "-".to_owned(), |line| line.to_string());
+    format!("{line} {key}: {what}; {}", hint.as_deref().unwrap_or_default())
+}
+
+#[test]
+fn defaults_are_the_contracts() {
+    let Loaded { settings, warnings } = load(None, &both()).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let Settings { file, door, store, sources, sinks, rules, bell } = settings;
+    assert_eq!(file, None);
+    assert_eq!(door.listen, Listen::Tcp("127.0.0.1:5000".parse().unwrap()));
+    assert_eq!(door.public_url, None);
+    assert_eq!((door.body_bytes_max, door.head_bytes_max), (25 << 20, 32 << 10));
+    assert_eq!((door.head_deadline, door.request_deadline), (Duration::from_secs(5), Duration::from_secs(20)));
+    assert_eq!((door.connections_max, door.bodies_in_flight_bytes_max), (256, 32 << 20));
+    assert_eq!(door.trusted_proxies, ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+    assert_eq!(store.path, Path::new("/home/pi/hookbell.db"));
+    assert_eq!((store.keep, store.size_bytes_max, store.free_bytes_min), (None, 1 << 30, 64 << 20));
+
+    assert_eq!(sources.keys().collect::<Vec<_>>(), ["github"]);
+    let github = &sources["github"];
+    assert_eq!((github.provider, github.repeats), (Provider::GitHub, Repeats::Limit));
+    assert_eq!(github.secrets, [Secret::new(KEY.to_owned()).unwrap()]);
+    assert!(github.allow_from.is_empty());
+
+    assert_eq!(sinks.keys().collect::<Vec<_>>(), ["bell", "slack"]);
+    let SinkKind::Slack { webhook_url } = &sinks["slack"].kind else { panic!("{sinks:?}") };
+    assert_eq!(webhook_url.expose(), SLACK);
+    let Retry { first, factor, cap, jitter, give_up_after } = sinks["bell"].retry;
+    assert_eq!((first, cap), (Duration::from_secs(5), Duration::from_secs(3600)));
+    assert_eq!((factor, jitter, give_up_after), (3.0, 0.2, Duration::from_secs(3 * 86_400)));
+
+    assert_eq!(rules.len(), 1);
+    assert_eq!(rules[0].to, ["bell", "slack"]);
+    for kind in crate::rule::DEFAULT_KINDS {
+        assert!(rules[0].when.fields[0].1.iter().any(|pattern| pattern.matches(kind)), "{kind}");
+    }
+
+    let pin = |bcm| Pin { bcm, active_low: false };
+    assert_eq!(bell.board, BoardKind::Simulated);
+    assert_eq!((bell.leds["red"], bell.leds["green"], bell.leds["blue"]), (pin(17), pin(27), pin(22)));
+    assert_eq!((bell.buzzer, bell.trace), (Some(pin(18)), None));
+    // An empty file says the same.
+    assert!(good("").warnings.is_empty());
+}
+
+#[test]
+fn the_environment_alone_is_enough_or_says_what_it_lacks() {
+    let failed = |variables: &[(&str, &str)]| load(None, &surroundings(variables)).unwrap_err().to_string();
+    let unset = failed(&[]);
+    assert!(unset.contains("error: sources.github.secret: GITHUB_WEBHOOK_SECRET is not set"), "{unset}");
+    assert!(unset.contains("set GITHUB_WEBHOOK_SECRET to the secret"), "{unset}");
+    let empty = failed(&[("GITHUB_WEBHOOK_SECRET", "")]);
+    assert!(empty.contains("GITHUB_WEBHOOK_SECRET is empty"), "{empty}");
+    let blank = failed(&[("GITHUB_WEBHOOK_SECRET", " \n")]);
+    assert!(blank.contains("the secret in GITHUB_WEBHOOK_SECRET is empty"), "{blank}");
+
+    for slack in [None, Some(("SLACK_WEBHOOK_URL", ""))] {
+        let mut variables = vec![("GITHUB_WEBHOOK_SECRET", KEY)];
+        variables.extend(slack);
+        let Loaded { settings, warnings } = load(None, &surroundings(&variables)).unwrap();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert_eq!(warnings[0].what, "SLACK_WEBHOOK_URL is not set. Skipping Slack notification.");
+        assert_eq!(settings.sinks.keys().collect::<Vec<_>>(), ["bell"]);
+        assert_eq!(settings.rules[0].to, ["bell"]);
+    }
+}
+
+#[test]
+fn a_sink_without_its_url_is_left_out_and_its_rules_stay_valid() {
+    let text = "[sinks.dev]\nkind = \"slack\"\nwebhook_url = { env = \"DEV_URL\" }\n[sinks.bell]\n[[rules]]\nto = [\"dev\", \"bell\"]";
+    let Loaded { settings, warnings } = good(text);
+    assert_eq!(warnings[0].what, "DEV_URL is not set. Skipping Slack notification.");
+    assert_eq!(settings.rules[0].to, ["bell"]);
+}
+
+#[test]
+fn the_contracts_example_loads() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("new.secret"), "another-secret\n").unwrap();
+    let file = directory.path().join("hookbell.toml");
+    let text = r##"
+[door]
+listen = "unix:/run/hookbell/door.sock"
+public_url = "https://hooks.example.com/"
+body_max = "25 MiB"
+head_max = "32 KiB"
+head_deadline = "5 s"
+request_deadline = "20 s"
+connections_max = 256
+bodies_in_flight_max = "32 MiB"
+trusted_proxies = ["127.0.0.1", "::1"]
+
+[store]
+path = "hookbell.db"
+keep = "90 days"
+size_max = "1 GiB"
+free_min = "64 MiB"
+
+[panel]
+listen = ""
+token = { env = "HOOKBELL_PANEL_TOKEN" }
+
+[sources.github]
+provider = "github"
+secret = [{ env = "GITHUB_WEBHOOK_SECRET" }, { file = "new.secret" }, { credential = "old" }]
+allow_from = ["192.0.2.0/24", "2001:db8::1"]
+repeats = "process"
+
+[sinks.slack]
+kind = "slack"
+webhook_url = { env = "SLACK_WEBHOOK_URL" }
+[sinks.slack.retry]
+first = "1 s"
+[sinks.bell]
+kind = "bell"
+
+[[rules]]
+name = "quiet bots"
+when = { source = "github", actor = ["*[bot]"] }
+to = []
+stop = true
+[[rules]]
+when = { kind = ["pr_*", "review_*"], repository = "acme/*", branch = ["main", "release/*"] }
+unless = { label = ["wip"], draft = true }
+to = ["slack", "bell"]
+cue = "pr_merged"
+
+[retry]
+first = "5 s"
+factor = 2
+cap = "1 h"
+jitter = 0.2
+give_up_after = "3 days"
+
+[bell]
+board = "auto"
+leds = { red = 17, green = 27, blue = { pin = 22, active_low = true } }
+buzzer = { pin = 18, type = "active" }
+trace = ""
+
+[cues.pr_merged]
+led = "green"
+blink = { on_ms = 200, off_ms = 200, times = 3 }
+tune = "d=16,o=6,b=180:c,e,g"
+priority = 5
+latch = false
+"##;
+    fs::write(&file, text).unwrap();
+    fs::write(directory.path().join("old"), "old-secret\r\n").unwrap();
+    let environment = surroundings(&[
+        ("GITHUB_WEBHOOK_SECRET", KEY),
+        ("SLACK_WEBHOOK_URL", SLACK),
+        ("STATE_DIRECTORY", "/var/lib/hookbell:/var/lib/other"),
+        ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap()),
+    ]);
+    let Loaded { settings, warnings } = load(Some(&file), &environment).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(warnings.iter().all(|problem| problem.what.starts_with("everybody on this machine")), "{warnings:?}");
+    assert_eq!(settings.file.as_deref(), Some(&*file));
+    assert_eq!(settings.door.listen, Listen::Unix("/run/hookbell/door.sock".into()));
+    assert_eq!(settings.door.public_url.as_deref(), Some("https://hooks.example.com"));
+    assert_eq!(settings.store.path, Path::new("/var/lib/hookbell/hookbell.db"));
+    assert_eq!(settings.store.keep, Some(Duration::from_secs(90 * 86_400)));
+    let github = &settings.sources["github"];
+    let secrets: Vec<&str> = github.secrets.iter().map(Secret::expose).collect();
+    assert_eq!(secrets, [KEY, "another-secret", "old-secret"]);
+    assert_eq!(
+        github.allow_from.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["192.0.2.0/24", "2001:db8::1/128"]
+    );
+    assert_eq!(settings.sinks["slack"].retry.first, Duration::from_secs(1));
+    assert_eq!((settings.sinks["slack"].retry.factor, settings.sinks["bell"].retry.factor), (2.0, 2.0));
+    assert_eq!(settings.rules.len(), 2);
+    assert!(settings.rules[0].stop && settings.rules[0].to.is_empty());
+    assert_eq!(settings.rules[1].unless.as_ref().unwrap().fields.len(), 2);
+    assert_eq!(settings.bell.board, BoardKind::Auto);
+    assert_eq!(settings.bell.leds["blue"], Pin { bcm: 22, active_low: true });
+    assert_eq!(settings.bell.cues["pr_merged"].tune.as_deref(), Some("d=16,o=6,b=180:c,e,g"));
+}
+
+#[test]
+fn no_pin_is_driven_that_the_file_does_not_name() {
+    for board in ["", "board = \"auto\"", "board = \"chip\"", "board = \"pi\""] {
+        let Loaded { settings, warnings } = good(&format!("[bell]\n{board}"));
+        assert!(settings.bell.leds.is_empty() && settings.bell.buzzer.is_none(), "{board}");
+        assert_eq!(warnings[0].what, "no LED and no buzzer is named, so no pin is driven");
+    }
+    assert_eq!(good("[bell]\nboard = \"simulated\"\ntrace = \"t.jsonl\"").settings.bell.leds.len(), 3);
+    assert!(check("[bell]\n[cues.x]\nled = \"red\"").is_ok(), "auto without pins simulates the default LEDs");
+    let only_red = good("[bell]\nboard = \"simulated\"\nleds = { red = 5 }").settings.bell;
+    assert_eq!((only_red.leds.len(), only_red.buzzer), (1, None));
+}
+
+#[test]
+fn a_file_is_found_by_flag_then_variable_then_the_system() {
+    let directory = tempfile::tempdir().unwrap();
+    let system = directory.path().join("hookbell.toml");
+    let with = |variable: Option<&'static str>| {
+        let lookup = move |name: &str| variable.filter(|_| name == "HOOKBELL_CONFIG").map(OsString::from);
+        Environment::new("/home/pi".into(), system.clone(), lookup)
+    };
+    assert_eq!(locate(Some(Path::new("a.toml")), &with(Some("/b.toml"))), Some("/home/pi/a.toml".into()));
+    assert_eq!(locate(None, &with(Some("/b.toml"))), Some("/b.toml".into()));
+    assert_eq!(locate(None, &with(Some(""))), None);
+    assert_eq!(locate(None, &with(None)), None);
+    fs::write(&system, "").unwrap();
+    assert_eq!(locate(None, &with(None)), Some(system.clone()));
+
+    let absent = load(Some(Path::new("absent.toml")), &both()).unwrap_err().to_string();
+    assert!(absent.contains("cannot read /home/pi/absent.toml: No such file"), "{absent}");
+    assert!(absent.contains("`hookbell init` writes a commented one"), "{absent}");
+}
+
+#[test]
+fn the_template_loads_cleanly_and_so_does_every_line_it_comments_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, secret) = (directory.path().join("hookbell.toml"), directory.path().join(SECRET_FILE));
+    fs::write(&secret, "generated\n").unwrap();
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let loaded = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let Loaded { settings, warnings } = load(Some(&file), &both()).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(warnings.is_empty(), "{warnings:#?}");
+        settings
+    };
+    let as_is = loaded(TEMPLATE);
+
+    // What it comments out is `# key = …` or `# [table]`; prose never looks like that.
+    let is_key = |rest: &str| {
+        let word = rest.split(' ').next().unwrap_or_default();
+        rest.starts_with('[') || (rest[word.len()..].starts_with(" = ") && !word.is_empty())
+    };
+    let all: Vec<&str> =
+        TEMPLATE.lines().map(|line| line.strip_prefix("# ").filter(|rest| is_key(rest)).unwrap_or(line)).collect();
+    let all = all.join("\n");
+    let full = loaded(&all);
+    assert_eq!(full.rules.len(), 2);
+
+    // Nothing that it shows as a default is anything else.
+    let defaults = effective_json(&load(None, &both()).unwrap().settings);
+    let (as_is, full) = (effective_json(&as_is), effective_json(&full));
+    for section in ["door", "store", "sources", "sinks"] {
+        assert_eq!(as_is[section], defaults[section], "{section}");
+        assert_eq!(full[section], defaults[section], "{section}");
+    }
+    assert_eq!((&as_is["bell"], &full["bell"]["leds"]), (&defaults["bell"], &defaults["bell"]["leds"]));
+    assert_eq!(as_is["rules"][0]["when"], defaults["rules"][0]["when"]);
+}
+
+#[test]
+fn the_effective_configuration_can_be_read_and_hides_secrets() {
+    let Loaded { settings, .. } = load(None, &both()).unwrap();
+    let text = effective(&settings);
+    assert!(text.contains("[door]\n") && text.contains("listen = \"127.0.0.1:5000\"\n"), "{text}");
+    assert!(text.contains("[sources.github]\n") && text.contains("secret = [\"(hidden)\"]\n"), "{text}");
+    assert!(text.contains("[[rules]]\n") && text.contains("keep = \"forever\"\n"), "{text}");
+    assert!(!text.contains(KEY) && !text.contains("hooks.slack.com"), "{text}");
+    assert!(!effective_json(&settings).to_string().contains(KEY));
+    // It is TOML, and complains about nothing but the hidden secrets.
+    let problems = check(&text).unwrap_err();
+    assert!(
+        problems.iter().all(|problem| problem.what.starts_with("secrets are never values")),
+        "{problems:#?}\n{text}"
+    );
+    assert!(!format!("{settings:?}").contains(KEY));
+}
+
+#[test]
+fn looking_needs_no_secret() {
+    let nothing = Environment::new(PathBuf::from("/srv"), PathBuf::from("/none"), |_| None);
+    let loaded = load_without_secrets(None, &nothing).expect("no secret is asked for");
+    assert_eq!(loaded.settings.store.path, Path::new("/srv/hookbell.db"));
+    assert!(loaded.settings.sources.is_empty());
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert!(load(None, &nothing).is_err());
+}

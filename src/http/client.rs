@@ -1,0 +1,343 @@
+//! The one HTTP client. Owns its time-outs, its limits and what an error means; refuses to know whom it calls.
+//!
+//! Nothing of ureq's defaults is relied upon: they have no time-outs, follow redirects, read a proxy from the
+//! environment and turn a 429 into an error without its `Retry-After`.
+
+use std::{
+    error, fmt,
+    io::{self, Read},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::fmt::rfc2822::DateTimeParser;
+use ureq::{
+    Agent, Timeout,
+    http::Uri,
+    tls::{RootCerts, TlsConfig},
+};
+
+/// Everything together, unless the caller sets another.
+const GLOBAL_MAX: Duration = Duration::from_secs(15);
+const RESOLVE_MAX: Duration = Duration::from_secs(3);
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// An answer's body is cut here. What we read of answers is short: Slack's `ok`, an error's text.
+const BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Longest believed `Retry-After`.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// ureq's own buffers, per connection and direction; its 128 KiB are for downloads.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Sends requests. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    shared: Arc<Agents>,
+}
+
+#[derive(Debug)]
+struct Agents {
+    /// Trusts what the system trusts, so that `apt upgrade` keeps it up to date.
+    platform: Agent,
+    /// Trusts Mozilla's list as compiled in, for a system without `ca-certificates`. It grows old with the binary.
+    bundled: Agent,
+    /// Whether the system turned out to have no certificates.
+    use_bundled: AtomicBool,
+}
+
+/// What the other side answered, whatever the status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// `Retry-After`, an hour at most. A date is measured against the answer's own `Date`, because this machine's
+    /// clock may be wrong.
+    pub retry_after: Option<Duration>,
+    /// The first 64 KiB of the body; what is not UTF-8 is replaced.
+    pub body: String,
+}
+
+/// Why there is no answer. Texts name the host and never the URL's path or query: a Slack webhook's URL is a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The name could not be resolved.
+    Dns {
+        /// Whose.
+        host: String,
+    },
+    /// No connection came about.
+    Connect {
+        /// With whom.
+        host: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// No trust came about: a certificate, or the handshake.
+    Tls {
+        /// With whom.
+        host: String,
+        /// What was wrong.
+        cause: String,
+    },
+    /// It took too long.
+    Timeout {
+        /// Who took so long.
+        host: String,
+        /// What was being waited for.
+        stage: &'static str,
+        /// Whether the request may be on the other side all the same.
+        sent: bool,
+    },
+    /// The connection was there, and ended or spoke nonsense before the answer was complete.
+    Cut {
+        /// By whom.
+        host: String,
+        /// How.
+        cause: String,
+    },
+    /// The request itself was impossible; nothing was sent, and trying again does not help.
+    Other {
+        /// Why.
+        cause: String,
+    },
+}
+
+impl Failure {
+    /// Whether the other side may have got the request although we have no answer.
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Failure::Timeout { sent, .. } => *sent,
+            Failure::Cut { .. } => true,
+            Failure::Dns { .. } | Failure::Connect { .. } | Failure::Tls { .. } | Failure::Other { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Dns { host } => write!(f, "cannot find the address of {host}; check the name and this network"),
+            Failure::Connect { host, cause } => write!(f, "cannot connect to {host}: {cause}"),
+            Failure::Tls { host, cause } => {
+                write!(f, "no trusted connection to {host}: {cause}; check this machine's clock and certificates")
+            }
+            Failure::Timeout { host, stage, .. } => write!(f, "{host} took too long {stage}"),
+            Failure::Cut { host, cause } => write!(f, "the connection to {host} broke before the answer: {cause}"),
+            Failure::Other { cause } => f.write_str(cause),
+        }
+    }
+}
+
+impl error::Error for Failure {}
+
+impl Client {
+    /// The client of the sinks: 15 s for everything together.
+    pub fn new() -> Client {
+        Client::with_timeout(GLOBAL_MAX)
+    }
+
+    /// The same with another time for everything together.
+    pub fn with_timeout(timeout: Duration) -> Client {
+        Client::build(timeout, ANSWER_MAX.min(timeout))
+    }
+
+    /// The client of `hookbell send`, which mostly speaks plain http to this machine: the caller's time is the only one
+    /// for an answer.
+    pub fn local(timeout: Duration) -> Client {
+        Client::build(timeout, timeout)
+    }
+
+    fn build(timeout: Duration, stage: Duration) -> Client {
+        let platform = agent(timeout, stage, RootCerts::PlatformVerifier);
+        let bundled = agent(timeout, stage, RootCerts::WebPki);
+        Client { shared: Arc::new(Agents { platform, bundled, use_bundled: AtomicBool::new(false) }) }
+    }
+
+    /// Posts a body and reads the answer. Redirects are answers like any other.
+    ///
+    /// # Errors
+    /// When no complete answer came back. A status of 500 is an answer.
+    pub fn post(
+        &self,
+        url: &str,
+        content_type: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
+        check_url(url).map_err(|cause| Failure::Other { cause })?;
+        let Agents { platform, bundled, use_bundled } = &*self.shared;
+        if !use_bundled.load(Ordering::Relaxed) {
+            match attempt(platform, url, content_type, headers, body) {
+                // ureq reports a failed handshake as an I/O error. This one is about setting up: the system has no
+                // certificates at all. Nothing was sent yet.
+                Err(ureq::Error::Rustls(error)) => {
+                    if !use_bundled.swap(true, Ordering::Relaxed) {
+                        log::warn!("{error}; using Mozilla's as built in, install ca-certificates to keep up to date");
+                    }
+                }
+                attempt => return attempt.map_err(|error| failure(host(url), error)),
+            }
+        }
+        attempt(bundled, url, content_type, headers, body).map_err(|error| failure(host(url), error))
+    }
+}
+
+impl Default for Client {
+    fn default() -> Client {
+        Client::new()
+    }
+}
+
+/// Judges a URL that is to be posted to: https, or plain http that stays on this machine.
+///
+/// # Errors
+/// A text for the configuration's reader; it does not repeat the URL, which may be a secret.
+pub fn check_url(url: &str) -> Result<(), String> {
+    let uri: Uri = url.parse().map_err(|_| "not a URL; expected https://host/path".to_owned())?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err("not a whole URL; expected https://host/path".to_owned());
+    };
+    if authority.as_str().contains('@') {
+        return Err("a URL with a user name is not supported".to_owned());
+    }
+    if authority.host().is_empty() {
+        return Err("the URL has no host".to_owned());
+    }
+    match scheme {
+        "https" => Ok(()),
+        "http" if is_loopback(authority.host()) => Ok(()),
+        "http" => Err("plain http is for this machine only; use https".to_owned()),
+        _ => Err("the URL must begin with https://".to_owned()),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn agent(timeout: Duration, stage: Duration, roots: RootCerts) -> Agent {
+    Agent::config_builder()
+        // Judged by `check_url`, which lets loopback pass.
+        .https_only(false)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        // Without this the refused redirect would be an error instead of an answer.
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(concat!("hookbell/", env!("CARGO_PKG_VERSION")))
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
+        .timeout_global(Some(timeout))
+        .timeout_resolve(Some(RESOLVE_MAX.min(timeout)))
+        .timeout_connect(Some(CONNECT_MAX.min(timeout)))
+        .timeout_send_request(Some(stage))
+        .timeout_send_body(Some(stage))
+        .timeout_recv_response(Some(stage))
+        .timeout_recv_body(Some(stage))
+        .max_response_header_size(BUFFER_BYTES)
+        .input_buffer_size(BUFFER_BYTES)
+        .output_buffer_size(BUFFER_BYTES)
+        .max_idle_connections(4)
+        .max_idle_connections_per_host(2)
+        .build()
+        .new_agent()
+}
+
+fn attempt(
+    agent: &Agent,
+    url: &str,
+    content_type: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer, ureq::Error> {
+    let mut request = agent.post(url).content_type(content_type);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = request.send(body)?;
+    let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let retry_after = field("retry-after").and_then(|wish| retry_after(wish, field("date")));
+    let mut bytes = Vec::new();
+    response.body_mut().as_reader().take(BODY_BYTES_MAX).read_to_end(&mut bytes)?;
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Answer { status: response.status().as_u16(), retry_after, body })
+}
+
+/// `Retry-After` as seconds or as a date, which only says something together with the answer's `Date`.
+fn retry_after(wish: &str, date: Option<&str>) -> Option<Duration> {
+    let wish = wish.trim();
+    let wait = if !wish.is_empty() && wish.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than fits is more than an hour, too.
+        Duration::from_secs(wish.parse().unwrap_or(u64::MAX))
+    } else {
+        let moment = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
+        let wait = moment(wish)?.duration_since(moment(date?)?);
+        Duration::try_from(wait).unwrap_or(Duration::ZERO)
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+/// The host and port of a URL that `check_url` has passed.
+fn host(url: &str) -> String {
+    url.parse::<Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string)).unwrap_or_default()
+}
+
+/// Every variant is named here for what it says about the request, and only texts that cannot contain the URL are
+/// taken over.
+fn failure(host: String, error: ureq::Error) -> Failure {
+    match error {
+        ureq::Error::HostNotFound => Failure::Dns { host },
+        ureq::Error::ConnectionFailed => Failure::Connect { host, cause: "no address took the connection".to_owned() },
+        ureq::Error::Tls(cause) => Failure::Tls { host, cause: cause.to_owned() },
+        ureq::Error::Rustls(cause) => Failure::Tls { host, cause: cause.to_string() },
+        ureq::Error::Timeout(timeout) => {
+            let (stage, sent) = match timeout {
+                Timeout::Resolve => ("to be found in the DNS", false),
+                Timeout::Connect => ("to accept a connection", false),
+                Timeout::SendRequest | Timeout::SendBody => ("to take the request", true),
+                Timeout::RecvResponse => ("to answer", true),
+                Timeout::RecvBody => ("to finish its answer", true),
+                // The time for everything can run out anywhere.
+                _ => ("altogether", true),
+            };
+            Failure::Timeout { host, stage, sent }
+        }
+        ureq::Error::Io(error) => io_failure(host, &error),
+        ureq::Error::Protocol(_) => Failure::Cut { host, cause: "it does not speak HTTP as it should".to_owned() },
+        ureq::Error::LargeResponseHeader(..) => Failure::Cut { host, cause: "its header is too large".to_owned() },
+        ureq::Error::BodyStalled => Failure::Cut { host, cause: "its body does not go on".to_owned() },
+        ureq::Error::Http(_) => Failure::Other { cause: "a header of the request is not valid".to_owned() },
+        _ => Failure::Other { cause: format!("the request to {host} is not possible") },
+    }
+}
+
+fn io_failure(host: String, error: &io::Error) -> Failure {
+    let cause = error.to_string();
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::AddrNotAvailable
+        | io::ErrorKind::PermissionDenied => Failure::Connect { host, cause },
+        // rustls wraps its errors so: certificates, alerts, what is no TLS at all.
+        io::ErrorKind::InvalidData => Failure::Tls { host, cause },
+        // A read or write that timed out below ureq's own time-outs.
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            Failure::Timeout { host, stage: "altogether", sent: true }
+        }
+        // The resolver's errors have no kind of their own, only std's text.
+        _ if error.raw_os_error().is_none() && cause.starts_with("failed to lookup address") => Failure::Dns { host },
+        _ => Failure::Cut { host, cause },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! What is answered. Owns how an answer is written; refuses to know why it was given.
+
+use std::time::Duration;
+
+/// An answer. The connection is closed after it, and it says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The body, of any size.
+    pub body: Vec<u8>,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// `Retry-After`, written in whole seconds, rounded up.
+    pub retry_after: Option<Duration>,
+    /// `Allow`, which belongs to a 405.
+    pub allow: Option<&'static str>,
+}
+
+impl Response {
+    /// An answer with this body.
+    pub fn new(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Response {
+        Response { status, body: body.into(), content_type, retry_after: None, allow: None }
+    }
+
+    /// JSON.
+    pub fn json(status: u16, value: &serde_json::Value) -> Response {
+        Response::new(status, "application/json", value.to_string())
+    }
+
+    /// `{"error": what}`: short, for the sender, never an internal error's text.
+    pub fn error(status: u16, what: &str) -> Response {
+        Response::json(status, &serde_json::json!({ "error": what }))
+    }
+
+    /// Plain text.
+    pub fn text(status: u16, text: impl Into<String>) -> Response {
+        Response::new(status, "text/plain; charset=utf-8", text.into())
+    }
+
+    /// With `Retry-After`.
+    pub fn retry_after(mut self, wait: Duration) -> Response {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// With `Allow`.
+    pub fn allow(mut self, methods: &'static str) -> Response {
+        self.allow = Some(methods);
+        self
+    }
+
+    /// The whole answer in one piece, so that it leaves in one write and mostly in one packet. An answer to `HEAD`
+    /// announces its body and leaves it out. There is no `Date`: a Pi's clock is not to be relied upon at start
+    /// (RFC 9110 § 6.6.1 leaves it to those who have one).
+    pub(super) fn encode(&self, method: &str) -> Vec<u8> {
+        let Response { status, body, content_type, retry_after, allow } = self;
+        let mut head = format!(
+            "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n",
+            reason(*status),
+            body.len(),
+        );
+        if let Some(wait) = retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            head.push_str(&format!("Retry-After: {seconds}\r\n"));
+        }
+        if let Some(methods) = allow {
+            head.push_str(&format!("Allow: {methods}\r\n"));
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        if method != "HEAD" {
+            bytes.extend_from_slice(body);
+        }
+        bytes
+    }
+}
+
+/// The reason phrase, which nobody but people reads.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        _ => "Unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_one_piece() {
+        let response = Response::error(503, "later").retry_after(Duration::from_millis(1200));
+        assert_eq!(
+            String::from_utf8(response.encode("POST")).unwrap(),
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\
+             Connection: close\r\nRetry-After: 2\r\n\r\n{\"error\":\"later\"}"
+        );
+    }
+
+    #[test]
+    fn head_is_answered_without_the_body() {
+        let bytes = Response::text(405, "no").allow("POST").encode("HEAD");
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.contains("Content-Length: 2\r\n") && text.ends_with("Allow: POST\r\n\r\n"), "{text}");
+    }
+}
