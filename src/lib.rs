@@ -23,3 +23,4 @@ pub mod rule;
 pub mod bell;
 pub mod config;
 pub mod http;
+pub mod sink;
