@@ -24,3 +24,4 @@ pub mod bell;
 pub mod config;
 pub mod http;
 pub mod sink;
+pub mod store;

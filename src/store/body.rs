@@ -1,0 +1,118 @@
+//! How a body and its headers are kept: packed by the door's thread, before the writer is asked for anything.
+
+use crate::headers::Headers;
+
+use super::StoreError;
+
+/// Level 3 writes about a quarter fewer bytes than level 1 for 7 % of the speed; a card's life is in the bytes.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Below this a frame's own header eats what it saves.
+const PACK_BYTES_MIN: usize = 128;
+
+/// A body is never larger than this once unpacked, whatever a damaged file claims.
+const UNPACKED_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// A body in the form that is stored.
+pub(super) struct Packed {
+    pub(super) codec: &'static str,
+    pub(super) raw_bytes: usize,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Packs, or keeps the bytes as they are when that is shorter.
+pub(super) fn pack(raw: Vec<u8>) -> Packed {
+    let raw_bytes = raw.len();
+    if raw_bytes >= PACK_BYTES_MIN
+        && let Ok(bytes) = zstd::bulk::compress(&raw, ZSTD_LEVEL)
+        && bytes.len() < raw_bytes
+    {
+        return Packed { codec: "zstd", raw_bytes, bytes };
+    }
+    Packed { codec: "raw", raw_bytes, bytes: raw }
+}
+
+/// The bytes that were sent.
+pub(super) fn unpack(codec: &str, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
+    match codec {
+        "raw" => Ok(bytes.to_vec()),
+        "zstd" => {
+            let unpacked_bytes = zstd::zstd_safe::get_frame_content_size(bytes)
+                .ok()
+                .flatten()
+                .and_then(|size| usize::try_from(size).ok())
+                .filter(|size| *size <= UNPACKED_BYTES_MAX)
+                .ok_or_else(|| StoreError::Corrupt { what: "a compressed body without its length".to_owned() })?;
+            zstd::bulk::decompress(bytes, unpacked_bytes)
+                .map_err(|cause| StoreError::Corrupt { what: format!("a compressed body: {cause}") })
+        }
+        other => Err(StoreError::Corrupt { what: format!("a body in the unknown form {other:?}") }),
+    }
+}
+
+/// Headers as a JSON list of pairs. A value that is not UTF-8 is kept exactly, as `{"base16":"…"}`.
+pub(super) fn headers_to_json(headers: &Headers) -> String {
+    let pairs: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| match std::str::from_utf8(value) {
+            Ok(text) => serde_json::json!([name, text]),
+            Err(_) => {
+                let base16: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+                serde_json::json!([name, { "base16": base16 }])
+            }
+        })
+        .collect();
+    serde_json::Value::Array(pairs).to_string()
+}
+
+/// The headers again, as they came.
+pub(super) fn headers_from_json(json: &str) -> Result<Headers, StoreError> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Value {
+        Text(String),
+        Bytes { base16: String },
+    }
+    let corrupt = |what: &str| StoreError::Corrupt { what: format!("a delivery's headers: {what}") };
+    let pairs: Vec<(String, Value)> = serde_json::from_str(json).map_err(|error| corrupt(&error.to_string()))?;
+    let mut headers = Headers::new();
+    for (name, value) in pairs {
+        match value {
+            Value::Text(text) => headers.push(&name, text.as_bytes()),
+            Value::Bytes { base16 } => {
+                let digits: Option<Vec<u32>> = base16.chars().map(|digit| digit.to_digit(16)).collect();
+                let digits = digits.filter(|digits| digits.len() % 2 == 0).ok_or_else(|| corrupt("odd base16"))?;
+                let bytes: Vec<u8> = digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect();
+                headers.push(&name, &bytes);
+            }
+        }
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_come_back_as_they_went() {
+        for raw in [Vec::new(), b"{}".to_vec(), vec![b'x'; 100_000], (0..=255).collect::<Vec<u8>>()] {
+            let packed = pack(raw.clone());
+            assert_eq!(packed.raw_bytes, raw.len());
+            assert_eq!(unpack(packed.codec, &packed.bytes).unwrap(), raw);
+        }
+    }
+
+    #[test]
+    fn a_damaged_body_is_an_error_and_no_allocation() {
+        assert!(unpack("zstd", b"not zstd").is_err());
+        assert!(unpack("lzma", b"").is_err());
+    }
+
+    #[test]
+    fn headers_come_back_byte_for_byte() {
+        let headers: Headers =
+            [("X-City", "São Paulo".as_bytes()), ("X-Raw", b"\xff\x00\x10"), ("X-Empty", b"")].into_iter().collect();
+        assert_eq!(headers_from_json(&headers_to_json(&headers)).unwrap(), headers);
+    }
+}

@@ -1,0 +1,417 @@
+//! Deliveries on their way in: accepted by the door, claimed and routed by the router. Refuses to know what a payload
+//! means.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    CRASHES_MAX, Status, Store, StoreError, body,
+    writer::{Class, Durability, Terms},
+};
+use crate::{
+    event::Event,
+    headers::Headers,
+    provider::{self, Delivery, Provider},
+    time::Timestamp,
+};
+
+/// The same signed body under other ids is handled this often within [`REPEATS_WINDOW`] (interface.md, `repeats`).
+const REPEATS_MAX: i64 = 3;
+/// See [`REPEATS_MAX`].
+const REPEATS_WINDOW: Duration = Duration::from_secs(3600);
+/// Without any id, equal signed bytes within this time are a retry (interface.md, `repeat_window`).
+const REPEAT_WINDOW: Duration = Duration::from_secs(60);
+
+/// What the door knows about a delivery besides its bytes.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The configured source's name.
+    pub source: String,
+    /// Who sent it: an address, or what stands for one.
+    pub peer: String,
+    /// What to do with a body that came before under another id.
+    pub repeats: crate::config::Repeats,
+    /// Nobody waits for the outcome after this.
+    pub deadline: Instant,
+}
+
+/// What became of a delivery. It is on the disk when this is returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// Stored under this id.
+    New {
+        /// The stored delivery's id.
+        id: i64,
+        /// What is unusual about it: `possible_replay`, `same_id_other_body`.
+        notes: Vec<&'static str>,
+        /// Whether it was stored as skipped, because its body repeats too often.
+        is_skipped: bool,
+    },
+    /// Seen before under this id; nothing is done again.
+    Duplicate {
+        /// The stored delivery's id.
+        id: i64,
+    },
+}
+
+/// A delivery that a router holds. Consumed by [`Store::route`].
+#[derive(Debug)]
+pub struct Routable {
+    /// The stored delivery's id.
+    pub id: i64,
+    /// The configured source's name.
+    pub source: String,
+    /// Whose rules it follows; `None` when this program does not know the stored name.
+    pub provider: Option<Provider>,
+    /// The provider's word for what happened.
+    pub event_type: String,
+    /// When it was stored.
+    pub received: Timestamp,
+    /// As stored: unpacked one at a time, because many small rows may hold many large bodies.
+    packed: Option<(String, String, Vec<u8>)>,
+    claims: i64,
+}
+
+impl Routable {
+    /// Its headers and body.
+    ///
+    /// # Errors
+    /// When the stored row is damaged.
+    pub fn content(&self) -> Result<(Headers, Vec<u8>), StoreError> {
+        let Some((headers, codec, bytes)) = &self.packed else {
+            return Err(StoreError::Corrupt { what: "a delivery without its body".to_owned() });
+        };
+        Ok((body::headers_from_json(headers)?, body::unpack(codec, bytes)?))
+    }
+}
+
+/// What the router decided about a delivery.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// It means something that somebody wants.
+    Routed(Vec<Routed>),
+    /// Looked at, and nobody wants it.
+    Skipped {
+        /// The events it stands for, none of them wanted.
+        events: Vec<Routed>,
+        /// Why.
+        note: String,
+    },
+    /// It can never be handled.
+    Dead {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One event with where it goes.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// The event.
+    pub event: Event,
+    /// The sinks that get it; empty when no rule wants it.
+    pub sinks: Vec<String>,
+    /// The cue that a rule chose.
+    pub cue: Option<String>,
+    /// The names of the rules that matched.
+    pub rules: Vec<String>,
+}
+
+impl Store {
+    /// Stores a delivery and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// When it is not known to be on the disk. The sender must be told to try again.
+    pub fn accept(&self, delivery: Delivery, arrival: Arrival) -> Result<Accepted, StoreError> {
+        self.check_room()?;
+        let parts = delivery.into_parts();
+        let sha256 = provider::body_sha256(&parts.body);
+        let body_hash = i64::from_be_bytes(sha256[..8].try_into().unwrap_or_default());
+        let headers = body::headers_to_json(&parts.headers);
+        let packed = body::pack(parts.body);
+        let terms = Terms {
+            class: Class::Accept,
+            durability: Durability::Full,
+            bytes: packed.bytes.len() + headers.len() + 512,
+            deadline: Some(arrival.deadline),
+        };
+        let timeout = arrival.deadline.saturating_duration_since(Instant::now());
+        let ticket = self.submit(terms, move |connection, now| {
+            let seen = find_same(connection, &arrival.source, parts.id.as_deref(), body_hash, now)?;
+            if let Some(id) = seen {
+                return Ok(Accepted::Duplicate { id });
+            }
+            let (notes, is_skipped) = judge_repeat(connection, &arrival, parts.id.as_deref(), body_hash, now)?;
+            let notes_json = serde_json::Value::from(notes.clone()).to_string();
+            connection
+                .prepare_cached(
+                    "INSERT INTO delivery (source, provider, event_type, delivery_id, body_hash, received_ms,
+                                           processed_ms, stage, status, peer, verified_by, notes)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                )?
+                .execute(params![
+                    arrival.source,
+                    parts.provider.name(),
+                    parts.event_type,
+                    parts.id,
+                    body_hash,
+                    now.ms(),
+                    is_skipped.then_some(now.ms()),
+                    if is_skipped { "routed" } else { "new" },
+                    if is_skipped { Status::Skipped } else { Status::Unprocessed }.name(),
+                    arrival.peer,
+                    i64::try_from(parts.verified_by).map_or(i64::MAX, |index| index + 1),
+                    notes_json,
+                ])?;
+            let id = connection.last_insert_rowid();
+            connection
+                .prepare_cached(
+                    "INSERT INTO body (delivery, sha256, headers, raw_bytes, codec, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![
+                    id,
+                    sha256,
+                    headers,
+                    i64::try_from(packed.raw_bytes).unwrap_or(i64::MAX),
+                    packed.codec,
+                    packed.bytes,
+                ])?;
+            Ok(Accepted::New { id, notes, is_skipped })
+        })?;
+        ticket.wait(timeout)
+    }
+
+    /// Claims the oldest deliveries that nobody has routed, `count` at most. A delivery that was claimed before and never
+    /// settled comes alone, so that only the one that brings us down is blamed for it.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn claim_routable(&self, count: usize) -> Result<Vec<Routable>, StoreError> {
+        let ticket = self.submit(settling(Durability::Deferred), move |connection, _| {
+            let candidates: Vec<(i64, i64)> = connection
+                .prepare_cached("SELECT id, claims FROM delivery WHERE stage = 'new' ORDER BY id LIMIT ?1")?
+                .query_map([i64::try_from(count).unwrap_or(i64::MAX)], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            let mut claimed = Vec::new();
+            for id in unblamed(&candidates) {
+                connection
+                    .prepare_cached("UPDATE delivery SET stage = 'routing', claims = claims + 1 WHERE id = ?1")?
+                    .execute([id])?;
+                claimed.push(read_routable(connection, id)?);
+            }
+            Ok(claimed)
+        })?;
+        ticket.wait_for_ever()
+    }
+
+    /// Writes what the router decided, all in one transaction. A delivery that somebody else has settled meanwhile is
+    /// left alone. On failure the claims come back, because they are still held.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn route(&self, decided: Vec<(Routable, Decision)>) -> Result<(), (StoreError, Vec<(Routable, Decision)>)> {
+        // The rows, without the bodies: they are read-only facts of the claim.
+        let work: Vec<(i64, i64, Decision)> =
+            decided.iter().map(|(claim, decision)| (claim.id, claim.claims, decision.clone())).collect();
+        let routed = self
+            .submit(settling(Durability::Deferred), move |connection, now| {
+                for (id, claims, decision) in &work {
+                    route_one(connection, *id, *claims, decision, now)?;
+                }
+                Ok(())
+            })
+            .and_then(|ticket| ticket.wait_for_ever());
+        routed.map_err(|error| (error, decided))
+    }
+}
+
+/// The terms of what happens after the answer.
+pub(super) fn settling(durability: Durability) -> Terms {
+    Terms { class: Class::Settle, durability, bytes: 4096, deadline: None }
+}
+
+/// The leading candidates that were never claimed before, or the first alone when it was: `(id, claims)`.
+pub(super) fn unblamed(candidates: &[(i64, i64)]) -> Vec<i64> {
+    match candidates.first() {
+        Some((id, claims)) if *claims > 0 => vec![*id],
+        _ => candidates.iter().take_while(|(_, claims)| *claims == 0).map(|(id, _)| *id).collect(),
+    }
+}
+
+fn find_same(
+    connection: &Connection,
+    source: &str,
+    id: Option<&str>,
+    body_hash: i64,
+    now: Timestamp,
+) -> rusqlite::Result<Option<i64>> {
+    match id {
+        Some(id) => connection
+            .prepare_cached("SELECT id FROM delivery WHERE source = ?1 AND delivery_id = ?2 AND body_hash = ?3")?
+            .query_row(params![source, id, body_hash], |row| row.get(0))
+            .optional(),
+        None => connection
+            .prepare_cached(
+                "SELECT id FROM delivery
+                 WHERE body_hash = ?1 AND source = ?2 AND delivery_id IS NULL AND received_ms > ?3 LIMIT 1",
+            )?
+            .query_row(params![body_hash, source, now.minus(REPEAT_WINDOW).ms()], |row| row.get(0))
+            .optional(),
+    }
+}
+
+/// What is unusual about a new delivery, and whether it repeats too often to be handled.
+fn judge_repeat(
+    connection: &Connection,
+    arrival: &Arrival,
+    id: Option<&str>,
+    body_hash: i64,
+    now: Timestamp,
+) -> rusqlite::Result<(Vec<&'static str>, bool)> {
+    use crate::config::Repeats;
+    let mut notes = Vec::new();
+    // Without an id there is nothing that could have been forged: the same bytes later are a new event.
+    let Some(id) = id else { return Ok((notes, false)) };
+    let same_id: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM delivery WHERE source = ?1 AND delivery_id = ?2)")?
+        .query_row(params![arrival.source, id], |row| row.get(0))?;
+    if same_id {
+        notes.push("same_id_other_body");
+    }
+    let earlier: i64 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM (
+                 SELECT 1 FROM delivery WHERE body_hash = ?1 AND source = ?2 AND received_ms > ?3 LIMIT ?4)",
+        )?
+        .query_row(params![body_hash, arrival.source, now.minus(REPEATS_WINDOW).ms(), REPEATS_MAX], |row| row.get(0))?;
+    if earlier > 0 {
+        notes.push("possible_replay");
+    }
+    let is_skipped = match arrival.repeats {
+        Repeats::Limit => earlier >= REPEATS_MAX,
+        Repeats::Process => false,
+        Repeats::Skip => earlier > 0,
+    };
+    if is_skipped {
+        notes.push("repeats too often: not handled");
+    }
+    Ok((notes, is_skipped))
+}
+
+fn read_routable(connection: &Connection, id: i64) -> rusqlite::Result<Routable> {
+    connection
+        .prepare_cached(
+            "SELECT source, provider, event_type, received_ms, claims, headers, codec, bytes
+             FROM delivery LEFT JOIN body ON body.delivery = delivery.id WHERE delivery.id = ?1",
+        )?
+        .query_row([id], |row| {
+            let provider: String = row.get("provider")?;
+            let (headers, codec, bytes) = (row.get("headers")?, row.get("codec")?, row.get("bytes")?);
+            let packed: (Option<String>, Option<String>, Option<Vec<u8>>) = (headers, codec, bytes);
+            let packed = match packed {
+                (Some(headers), Some(codec), Some(bytes)) => Some((headers, codec, bytes)),
+                _ => None,
+            };
+            Ok(Routable {
+                id,
+                source: row.get("source")?,
+                provider: Provider::from_name(&provider),
+                event_type: row.get("event_type")?,
+                received: Timestamp::from_ms(row.get("received_ms")?),
+                packed,
+                claims: row.get("claims")?,
+            })
+        })
+}
+
+fn route_one(
+    connection: &Connection,
+    id: i64,
+    claims: i64,
+    decision: &Decision,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let (events, note, status): (&[Routed], Option<&str>, Status) = match decision {
+        Decision::Routed(events) => (events, None, Status::Unprocessed),
+        Decision::Skipped { events, note } => (events, Some(note), Status::Skipped),
+        Decision::Dead { reason } => (&[], Some(reason), Status::DeadLetter),
+    };
+    let is_settled = status != Status::Unprocessed;
+    // Conditional on the claim, so that a settlement repeated after an unknown outcome changes nothing.
+    let changed = connection
+        .prepare_cached(
+            "UPDATE delivery
+             SET stage = 'routed', claims = 0, status = ?3, processed_ms = ?4,
+                 notes = CASE WHEN ?5 IS NULL THEN notes ELSE json_insert(notes, '$[#]', ?5) END
+             WHERE id = ?1 AND stage = 'routing' AND claims = ?2",
+        )?
+        .execute(params![id, claims, status.name(), is_settled.then_some(now.ms()), note])?;
+    if changed == 0 {
+        return Ok(());
+    }
+    for (position, routed) in events.iter().enumerate() {
+        insert_event(connection, id, position, routed, now)?;
+    }
+    Ok(())
+}
+
+fn insert_event(
+    connection: &Connection,
+    delivery: i64,
+    position: usize,
+    routed: &Routed,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    // Every field named: a new one forces a decision here.
+    let Event { kind, source: _, provider: _, actor, repository, title, url, severity, subject, extra } = &routed.event;
+    let extra = serde_json::to_string(extra).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let rules = serde_json::Value::from(routed.rules.clone()).to_string();
+    connection
+        .prepare_cached(
+            "INSERT INTO event (delivery, position, kind, actor, repository, title, url, severity, subject, extra, rules)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            delivery,
+            i64::try_from(position).unwrap_or(i64::MAX),
+            kind,
+            actor,
+            repository,
+            title,
+            url,
+            severity.name(),
+            subject,
+            extra,
+            rules,
+        ])?;
+    let event = connection.last_insert_rowid();
+    for sink in &routed.sinks {
+        connection
+            .prepare_cached(
+                "INSERT INTO dispatch (event, delivery, sink, state, next_ms, cue) VALUES (?1, ?2, ?3, 'due', ?4, ?5)",
+            )?
+            .execute(params![event, delivery, sink, now.ms(), routed.cue])?;
+    }
+    Ok(())
+}
+
+/// Gives back what a stopped or crashed router held, and buries what was held when we crashed too often.
+pub(super) fn void_claims(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE delivery
+         SET stage = 'routed', status = 'dead_letter', processed_ms = ?2,
+             notes = json_insert(notes, '$[#]', 'crashed the process ' || claims || ' times while it was routed')
+         WHERE stage = 'routing' AND claims >= ?1",
+        params![CRASHES_MAX, now.ms()],
+    )?;
+    connection.execute("UPDATE delivery SET stage = 'new' WHERE stage = 'routing'", [])?;
+    Ok(())
+}
+
+/// Gives back what a router holds that was stopped and did not crash.
+pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .execute("UPDATE delivery SET stage = 'new', claims = max(claims - 1, 0) WHERE stage = 'routing'", [])
+        .map(|_| ())
+}

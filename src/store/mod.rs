@@ -1,0 +1,301 @@
+//! The database: the one file that must not lie. Owns the schema, the one writer thread, identity, claims, and every
+//! question that is asked about the past. Refuses to know any provider's JSON or any sink.
+//!
+//! What [`Store::accept`] has returned is on the disk. Everything below it may be lost by a power cut and is then done
+//! again, never forgotten.
+
+mod body;
+mod connection;
+mod error;
+mod inbox;
+mod lock;
+mod migrate;
+mod moment;
+mod outbox;
+mod prune;
+mod report;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, OptionalExtension};
+
+pub use self::{
+    error::StoreError,
+    inbox::{Accepted, Arrival, Decision, Routable, Routed},
+    lock::{Role, RoleLock},
+    outbox::{Claim, Claimed, Settlement},
+    prune::Pruned,
+    report::{DeliveryRow, Dispatched, Filter, History, QueueCount, Reader, Story},
+};
+use crate::{
+    threads::{self, Wake, lock as locked},
+    time::Clock,
+};
+
+/// Claims that were never settled: this many, and what was claimed is taken for the cause.
+const CRASHES_MAX: i64 = 5;
+/// A commit that runs this long is shown as stalled storage.
+const STALLED_AFTER: Duration = Duration::from_secs(5);
+/// Free space is asked for this seldom: it is a system call per delivery otherwise.
+const ROOM_LOOK: Duration = Duration::from_millis(500);
+
+/// What a stored delivery has come to (interface.md, "An event").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Not routed yet, or owed to a sink that has not been tried.
+    Unprocessed,
+    /// A dispatch waits after a failure.
+    Retrying,
+    /// Every dispatch is done.
+    Processed,
+    /// Looked at; nobody wanted it.
+    Skipped,
+    /// A dispatch, or the delivery itself, can never be handled.
+    DeadLetter,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Status; 5] =
+        [Status::Unprocessed, Status::Retrying, Status::Processed, Status::Skipped, Status::DeadLetter];
+
+    /// The stored and shown name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Status::Unprocessed => "unprocessed",
+            Status::Retrying => "retrying",
+            Status::Processed => "processed",
+            Status::Skipped => "skipped",
+            Status::DeadLetter => "dead_letter",
+        }
+    }
+}
+
+/// The database of a running process: a handle that all threads share.
+#[derive(Clone)]
+pub struct Store {
+    path: PathBuf,
+    shared: Arc<writer::Shared>,
+    installation: Arc<str>,
+    free_bytes_min: u64,
+    room: Arc<Mutex<Option<(Instant, u64)>>>,
+    refused_for_room: Arc<AtomicU64>,
+}
+
+/// The store's threads. They end when [`StoreThreads::stop`] is called, after everything that was queued is written.
+pub struct StoreThreads {
+    shared: Arc<writer::Shared>,
+    writer: JoinHandle<()>,
+    checkpoints: JoinHandle<()>,
+    checkpoints_ended: Wake,
+}
+
+impl Store {
+    /// Opens or creates the database, brings its schema up to date and starts the writer.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is damaged, is from a newer version, or cannot promise durability.
+    pub fn open(path: &Path, free_bytes_min: u64, clock: Arc<dyn Clock>) -> Result<(Store, StoreThreads), StoreError> {
+        let connection = connection::writing(path)?;
+        let attempt = StoreError::database("prepare the database");
+        let installation = installation(&connection).map_err(&attempt)?;
+        let moments = moment::Moments::open(&connection, clock).map_err(&attempt)?;
+        let shared = writer::Shared::new();
+        let writer = writer::Writer::new(connection, moments, shared.clone()).map_err(&attempt)?;
+        let checkpointing = connection::checkpointing(path)?;
+        let no_thread = |error: std::io::Error| StoreError::Open {
+            path: path.to_owned(),
+            why: format!("its threads cannot be started: {error}"),
+        };
+        let ended = shared.clone();
+        let writer = threads::spawn("writer", threads::STACK_BYTES, move || {
+            let _tell = writer::TellEnd(ended);
+            writer.run();
+        })
+        .map_err(no_thread)?;
+        let (for_checkpoints, checkpoints_ended) = (shared.clone(), Wake::new());
+        let told = checkpoints_ended.clone();
+        let checkpoints = threads::spawn("checkpoints", threads::STACK_BYTES, move || {
+            writer::run_checkpoints(&checkpointing, &for_checkpoints);
+            drop(checkpointing);
+            told.wake();
+        })
+        .map_err(no_thread)?;
+        let store = Store {
+            path: path.to_owned(),
+            shared: shared.clone(),
+            installation: installation.into(),
+            free_bytes_min,
+            room: Arc::default(),
+            refused_for_room: Arc::default(),
+        };
+        Ok((store, StoreThreads { shared, writer, checkpoints, checkpoints_ended }))
+    }
+
+    /// A reading connection of its own, for one thread.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn reader(&self) -> Result<Reader, StoreError> {
+        Reader::open(&self.path)
+    }
+
+    /// The random name of this database, part of every id that leaves the house.
+    pub fn installation(&self) -> &str {
+        &self.installation
+    }
+
+    /// Begins the work behind the door: gives back what an earlier process held, and says whether that one ended without
+    /// [`Store::end_work`]. `wait_max` is the longest wait that any retry can have.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn begin_work(&self, wait_max: Duration) -> Result<bool, StoreError> {
+        let ticket = self.submit(inbox::settling(writer::Durability::Full), move |connection, now| {
+            inbox::void_claims(connection, now)?;
+            outbox::void_claims(connection, now, wait_max)?;
+            let marked = connection.execute(
+                "INSERT INTO meta (key, value) VALUES ('working', ?1) ON CONFLICT DO NOTHING",
+                [now.to_string()],
+            )?;
+            Ok(marked == 0)
+        })?;
+        ticket.wait_for_ever()
+    }
+
+    /// Ends the work in good order. What a thread still holds, because it did not come in time, is given back without
+    /// blame: nothing has crashed.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn end_work(&self) -> Result<(), StoreError> {
+        let ticket = self.submit(inbox::settling(writer::Durability::Full), |connection, _| {
+            inbox::give_back(connection)?;
+            outbox::give_back(connection)?;
+            connection.execute("DELETE FROM meta WHERE key = 'working'", [])
+        })?;
+        ticket.wait(Duration::from_secs(1)).map(|_| ())
+    }
+
+    /// What is wrong with storing at present, in words for people; `None` when it works as far as is known. When the last
+    /// commit failed, a small one is tried now, so that health returns by itself.
+    pub fn trouble(&self) -> Option<String> {
+        if let Err(error) = self.check_room() {
+            return Some(error.to_string());
+        }
+        let trouble = self.shared.trouble(STALLED_AFTER)?;
+        const PROBE_WITHIN: Duration = Duration::from_secs(1);
+        let mut terms = inbox::settling(writer::Durability::Full);
+        terms.deadline = Some(Instant::now() + PROBE_WITHIN);
+        let probe = self
+            .submit(terms, |connection, now| {
+                connection.execute(
+                    "INSERT INTO meta (key, value) VALUES ('probe', ?1)
+                     ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                    [now.to_string()],
+                )
+            })
+            .and_then(|ticket| ticket.wait(PROBE_WITHIN));
+        match probe {
+            Ok(_) => None,
+            Err(_) => Some(trouble),
+        }
+    }
+
+    /// Transactions that this process has committed.
+    pub fn commits(&self) -> u64 {
+        self.shared.commits()
+    }
+
+    /// Deliveries refused because the disk had less free space than it must have.
+    pub fn refused_for_room(&self) -> u64 {
+        self.refused_for_room.load(Ordering::Relaxed)
+    }
+
+    fn submit<T: Send + 'static>(
+        &self,
+        terms: writer::Terms,
+        run: impl FnMut(&Connection, crate::time::Timestamp) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<writer::Ticket<T>, StoreError> {
+        self.shared.submit(terms, run)
+    }
+
+    /// Refuses while the disk has too little free space: what is kept must still be settled there.
+    fn check_room(&self) -> Result<(), StoreError> {
+        let free_bytes = {
+            let mut room = locked(&self.room);
+            match *room {
+                Some((asked, free_bytes)) if asked.elapsed() < ROOM_LOOK => free_bytes,
+                _ => {
+                    // A file system that does not answer this will say no at the commit.
+                    let free_bytes = free_bytes(&self.path).unwrap_or(u64::MAX);
+                    *room = Some((Instant::now(), free_bytes));
+                    free_bytes
+                }
+            }
+        };
+        if free_bytes < self.free_bytes_min {
+            self.refused_for_room.fetch_add(1, Ordering::Relaxed);
+            return Err(StoreError::NoRoom { free_bytes, free_bytes_min: self.free_bytes_min });
+        }
+        Ok(())
+    }
+}
+
+impl StoreThreads {
+    /// Calls this when the writer ends, by a panic or not.
+    pub fn when_ended(&self, call: impl FnOnce() + Send + 'static) {
+        self.shared.when_ended(Box::new(call));
+    }
+
+    /// Writes what is queued and ends the threads, within this time. A disk that does not answer cannot hold the process
+    /// longer: nothing that waits for it was answered 200.
+    pub fn stop(self, within: Duration) {
+        self.shared.stop();
+        if !self.shared.wait_for_end(within) {
+            log::error!("stopping without the disk's last answer: storage is stalled");
+            return;
+        }
+        if self.writer.join().is_err() {
+            log::error!("the writer thread has panicked");
+        }
+        // The last to close moves the whole log into the file, which may take longer than we have. What is in the log is
+        // as safe there.
+        self.shared.checkpoint().wake();
+        if self.checkpoints_ended.wait(within) && self.checkpoints.join().is_err() {
+            log::error!("the checkpoint thread has panicked");
+        }
+    }
+}
+
+/// Free bytes of the file system that holds `path`, for users that are not root.
+fn free_bytes(path: &Path) -> std::io::Result<u64> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let found = rustix::fs::statvfs(directory)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+fn installation(connection: &Connection) -> rusqlite::Result<String> {
+    let found: Option<String> =
+        connection.query_row("SELECT value FROM meta WHERE key = 'installation'", [], |row| row.get(0)).optional()?;
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    connection.execute(
+        "INSERT INTO meta (key, value) VALUES ('installation', lower(hex(randomblob(4)))) ON CONFLICT DO NOTHING",
+        [],
+    )?;
+    connection.query_row("SELECT value FROM meta WHERE key = 'installation'", [], |row| row.get(0))
+}

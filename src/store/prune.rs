@@ -1,0 +1,92 @@
+//! What goes when the file grows or ages: settled deliveries only, the oldest first, never one that is still owed.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use super::{Store, StoreError, inbox::settling, writer::Durability};
+
+/// Deliveries removed in one transaction: the door's commits wait this long at most.
+const PRUNE_ROWS_MAX: i64 = 200;
+/// Pages given back to the file system in one transaction.
+const VACUUM_PAGES_MAX: i64 = 500;
+/// Rounds of one call; what is left goes with the next.
+const ROUNDS_MAX: u32 = 500;
+
+const QUIETLY_SETTLED: &str = "'processed', 'skipped'";
+const SETTLED: &str = "'processed', 'skipped', 'dead_letter'";
+
+/// What pruning removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Deliveries that are gone.
+    pub deliveries: u64,
+}
+
+impl Store {
+    /// Removes settled deliveries older than `keep`, and the oldest settled ones while the file is larger than
+    /// `size_bytes_max`. Ends early when `is_stopping`. The newest delivery stays, so that ids never repeat.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn prune(
+        &self,
+        keep: Option<Duration>,
+        size_bytes_max: u64,
+        is_stopping: impl Fn() -> bool,
+    ) -> Result<Pruned, StoreError> {
+        let mut pruned = Pruned::default();
+        // Dead letters are settled too, but somebody may still want to look: they go when nothing else is left to go.
+        let mut statuses = QUIETLY_SETTLED;
+        for _ in 0..ROUNDS_MAX {
+            if is_stopping() {
+                break;
+            }
+            let ticket = self.submit(settling(Durability::Deferred), move |connection, now| {
+                let is_large = used_bytes(connection)? > size_bytes_max;
+                let before_ms = match (is_large, keep) {
+                    (true, _) => i64::MAX,
+                    (false, Some(keep)) => now.minus(keep).ms(),
+                    (false, None) => return Ok(0),
+                };
+                let removed = connection
+                    .prepare_cached(&format!(
+                        // The oldest settled ones first, and only then their age: without the inner limit a database
+                        // in which nothing is old would be read through each time.
+                        "DELETE FROM delivery WHERE id IN (
+                             SELECT id FROM (
+                                 SELECT id, received_ms FROM delivery
+                                 WHERE status IN ({statuses}) AND stage = 'routed'
+                                   AND id < (SELECT max(id) FROM delivery)
+                                 ORDER BY id LIMIT ?2)
+                             WHERE received_ms < ?1)",
+                    ))?
+                    .execute(params![before_ms, PRUNE_ROWS_MAX])?;
+                give_pages_back(connection)?;
+                Ok(removed)
+            })?;
+            let removed = ticket.wait_for_ever()?;
+            pruned.deliveries += removed as u64;
+            match (removed, statuses) {
+                (0, QUIETLY_SETTLED) => statuses = SETTLED,
+                (0, _) => break,
+                _ => {}
+            }
+        }
+        Ok(pruned)
+    }
+}
+
+/// One page goes with each row that this pragma returns, so all of them are asked for.
+fn give_pages_back(connection: &Connection) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES_MAX})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let used = pragma("page_count")?.saturating_sub(pragma("freelist_count")?).saturating_mul(pragma("page_size")?);
+    Ok(u64::try_from(used).unwrap_or(0))
+}
