@@ -25,3 +25,10 @@ pub mod config;
 pub mod http;
 pub mod sink;
 pub mod store;
+pub mod systemd;
+
+// The roles, and the program.
+pub mod cli;
+pub mod daemon;
+pub mod door;
+pub mod work;

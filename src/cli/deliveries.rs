@@ -1,0 +1,219 @@
+//! `deliveries`: look at what came in.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::{
+    Failure, Global, print_json, print_line,
+    table::{self, printable},
+};
+use crate::{
+    store::{DeliveryRow, Filter, Reader, Status, Story},
+    time::{Clock, SystemClock, Timestamp},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Deliveries, newest first
+    #[command(after_help = "\
+Examples:
+  hookbell deliveries list
+  hookbell deliveries list --status failed --since 2h
+  hookbell deliveries list --kind pr_merged --json --limit 1000")]
+    List(List),
+    /// One delivery with everything that is known about it
+    #[command(after_help = "Example:\n  hookbell deliveries show 42")]
+    Show(Show),
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct List {
+    /// unprocessed, retrying, processed, skipped, dead_letter; also error or failed (retrying or dead), pending, processing
+    #[arg(long, value_parser = statuses)]
+    status: Vec<Statuses>,
+    /// Only from this source
+    #[arg(long)]
+    source: Option<String>,
+    /// Only with an event of this kind
+    #[arg(long)]
+    kind: Option<String>,
+    /// Received at or after: a date, RFC 3339, Unix seconds, or how long ago (`90s`, `15m`, `2h`, `3d`)
+    #[arg(long, value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Received before: the same forms
+    #[arg(long, value_parser = moment)]
+    until: Option<Timestamp>,
+    /// This many at most
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// One JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Show {
+    /// The id that `deliveries list` shows and that the answer 200 carried as `event_id`
+    id: i64,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What one `--status` means.
+#[derive(Clone, Debug)]
+struct Statuses(Vec<Status>);
+
+fn statuses(text: &str) -> Result<Statuses, String> {
+    let found = match text {
+        "error" | "failed" => vec![Status::Retrying, Status::DeadLetter],
+        "pending" | "processing" => vec![Status::Unprocessed, Status::Retrying],
+        name => Status::ALL.into_iter().filter(|status| status.name() == name).collect(),
+    };
+    match found.is_empty() {
+        true => {
+            Err("one of unprocessed, retrying, processed, skipped, dead_letter, error, failed, pending, processing"
+                .to_owned())
+        }
+        false => Ok(Statuses(found)),
+    }
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Some(moment) = Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z"))) {
+        return Ok(moment);
+    }
+    let ago = || {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(seconds).map(std::time::Duration::from_secs)
+    };
+    ago().map(|ago| SystemClock.wall().minus(ago)).ok_or_else(|| {
+        "a time: 2026-11-22, 2026-11-22T10:00:00Z, Unix seconds, or how long ago: 90s, 15m, 2h, 3d".to_owned()
+    })
+}
+
+pub(super) fn deliveries(global: &Global, command: &Command) -> Result<(), Failure> {
+    let settings = global.load_for_reading()?;
+    let reader = Reader::open(&settings.store.path)?;
+    match command {
+        Command::List(arguments) => list(&reader, arguments),
+        Command::Show(arguments) => show(&reader, arguments),
+    }
+}
+
+fn list(reader: &Reader, arguments: &List) -> Result<(), Failure> {
+    let filter = Filter {
+        statuses: arguments.status.iter().flat_map(|statuses| statuses.0.clone()).collect(),
+        source: arguments.source.clone(),
+        kind: arguments.kind.clone(),
+        since: arguments.since,
+        until: arguments.until,
+        limit: arguments.limit,
+    };
+    let rows = reader.list(&filter)?;
+    if arguments.json {
+        return rows.iter().try_for_each(print_json);
+    }
+    match rows.is_empty() {
+        true => print_line("no deliveries"),
+        false => as_table(&rows).iter().try_for_each(|line| print_line(line)),
+    }
+}
+
+/// Deliveries as lines for people.
+pub(super) fn as_table(rows: &[DeliveryRow]) -> Vec<String> {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let what = match (row.kinds.is_empty(), &row.title) {
+                (false, Some(title)) => format!("{}: {title}", row.kinds.join(", ")),
+                _ => notes(&row.notes).join("; "),
+            };
+            vec![
+                row.id.to_string(),
+                row.received_at.to_string(),
+                row.status.clone(),
+                row.source.clone(),
+                row.event_type.clone(),
+                what.chars().take(80).collect(),
+            ]
+        })
+        .collect();
+    table::lines(&["id", "received", "status", "source", "event", "what"], &cells)
+}
+
+fn show(reader: &Reader, arguments: &Show) -> Result<(), Failure> {
+    let Some(story) = reader.show(arguments.id)? else {
+        return Err(Failure::Failed(format!(
+            "there is no delivery {}; `hookbell deliveries list` shows those there are",
+            arguments.id
+        )));
+    };
+    match arguments.json {
+        true => print_json(&story),
+        false => print_story(&story),
+    }
+}
+
+fn print_story(story: &Story) -> Result<(), Failure> {
+    let row = &story.row;
+    print_line(&format!("delivery {} · {} · {}", row.id, row.source, row.status))?;
+    print_line(&format!(
+        "  received   {} from {}, signed with secret {} of its source",
+        row.received_at, story.peer, story.verified_by
+    ))?;
+    if let Some(processed_at) = row.processed_at {
+        print_line(&format!("  processed  {processed_at}"))?;
+    }
+    print_line(&format!(
+        "  event      {} {}",
+        printable(&row.event_type),
+        printable(row.delivery_id.as_deref().unwrap_or("(no id)"))
+    ))?;
+    for note in notes(&row.notes) {
+        print_line(&format!("  note       {}", printable(&note)))?;
+    }
+    for history in &story.events {
+        let event = &history.event;
+        print_line(&format!(
+            "  means      {}: {} in {} by {}",
+            event.kind,
+            printable(&event.title),
+            printable(&event.repository),
+            printable(&event.actor)
+        ))?;
+    }
+    for dispatch in &story.dispatches {
+        let mut line = format!("  sink       {}: {}, attempts {}", dispatch.sink, dispatch.status, dispatch.attempts);
+        if let Some(receipt) = &dispatch.receipt {
+            line.push_str(&format!(", receipt: {}", printable(receipt)));
+        }
+        if let Some(error) = &dispatch.last_error {
+            line.push_str(&format!(", last error: {}", printable(error)));
+        }
+        if let Some(next_at) = dispatch.next_at {
+            line.push_str(&format!(", next at {next_at}"));
+        }
+        print_line(&line)?;
+    }
+    print_line("")?;
+    for (name, value) in &story.headers {
+        print_line(&format!("{}: {}", printable(name), printable(value.as_str().unwrap_or_default())))?;
+    }
+    print_line("")?;
+    let pretty = serde_json::to_string_pretty(&story.payload)
+        .map_err(|error| Failure::Failed(format!("cannot make JSON: {error}")))?;
+    print_line(&pretty)
+}
+
+fn notes(notes: &Value) -> Vec<String> {
+    let list = notes.as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().map(|note| note.as_str().map_or_else(|| note.to_string(), str::to_owned)).collect()
+}

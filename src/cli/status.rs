@@ -1,0 +1,99 @@
+//! `status`: how the service is.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Failure, Global, print_json, print_line, table};
+use crate::{
+    store::{DeliveryRow, Filter, QueueCount, Reader, Role, RoleLock},
+    work::control,
+};
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  hookbell status\n  hookbell status --json | jq .service.bell")]
+pub(super) struct Arguments {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    /// `running`, `running in parts`, `not running`.
+    state: &'static str,
+    receive_pid: Option<u32>,
+    work_pid: Option<u32>,
+    /// What the running worker says; null when it does not answer.
+    service: Value,
+    deliveries: BTreeMap<String, i64>,
+    queues: Vec<QueueCount>,
+    last: Vec<DeliveryRow>,
+}
+
+pub(super) fn status(global: &Global, arguments: &Arguments) -> Result<(), Failure> {
+    let settings = global.load_for_reading()?;
+    let path = &settings.store.path;
+    let receive_pid = RoleLock::holder(path, Role::Receive);
+    let work_pid = RoleLock::holder(path, Role::Work);
+    let service = control::ask(path, &control::Request::Status)
+        .unwrap_or_else(|error| Some(json!({ "error": error.to_string() })))
+        .unwrap_or(Value::Null);
+    let reader = Reader::open(path)?;
+    let report = Report {
+        state: match (receive_pid, work_pid) {
+            (Some(_), Some(_)) => "running",
+            (None, None) => "not running",
+            _ => "running in parts",
+        },
+        receive_pid,
+        work_pid,
+        service,
+        deliveries: reader.status_counts()?.into_iter().collect(),
+        queues: reader.queues()?,
+        last: reader.list(&Filter { limit: 5, ..Filter::default() })?,
+    };
+    match arguments.json {
+        true => print_json(&report),
+        false => print(&report),
+    }
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    let pid = |pid: Option<u32>| pid.map_or("not running".to_owned(), |pid| format!("pid {pid}"));
+    match report.state {
+        "running" => print_line(&format!("hookbell is running ({})", pid(report.work_pid)))?,
+        "not running" => print_line("hookbell is not running; this is what its database says")?,
+        _ => print_line(&format!("receive: {}, work: {}", pid(report.receive_pid), pid(report.work_pid)))?,
+    }
+    if let Some(trouble) = report.service.pointer("/storage").and_then(Value::as_str) {
+        print_line(&format!("storage: {trouble}"))?;
+    }
+    if let Some(board) = report.service.pointer("/bell/board").and_then(Value::as_str) {
+        let error = report.service.pointer("/bell/error").and_then(Value::as_str);
+        print_line(&match error {
+            Some(error) => format!("bell: {board}, broken: {}", table::printable(error)),
+            None => format!("bell: {board}"),
+        })?;
+    }
+    let counts: Vec<String> = report.deliveries.iter().map(|(status, count)| format!("{count} {status}")).collect();
+    print_line(&match counts.is_empty() {
+        true => "deliveries: none yet".to_owned(),
+        false => format!("deliveries: {}", counts.join(", ")),
+    })?;
+    for queue in &report.queues {
+        let mut line = format!("sink {}: {} waiting, {} dead", queue.sink, queue.waiting, queue.dead);
+        if let (Some(error), true) = (&queue.last_error, queue.retrying > 0) {
+            line.push_str(&format!(", {} after a failure ({})", queue.retrying, table::printable(error)));
+        }
+        print_line(&line)?;
+    }
+    if !report.last.is_empty() {
+        print_line("")?;
+        for line in super::deliveries::as_table(&report.last) {
+            print_line(&line)?;
+        }
+    }
+    Ok(())
+}

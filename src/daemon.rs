@@ -1,0 +1,438 @@
+//! The composition root: builds everything, owns every thread, stops them in order. Refuses to do any work itself.
+//!
+//! Start: store → board → player → senders → router → door → READY; stop in the opposite order, the bell ends dark.
+//! Nothing outside has to be up: a dead Slack or a missing LED never stops the door.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::{
+    bell::{self, Bell},
+    config::{self, Listen, Retry, Settings, SinkKind},
+    door::{Counters, Door},
+    http::{Client, Limits, Listener, Running, Server},
+    sink::{Sink, bell::BellSink, slack::SlackWebhook},
+    store::{Role, RoleLock, Store, StoreError, StoreThreads},
+    systemd,
+    threads::{self, Stop, Wake},
+    time::{Clock, SystemClock},
+    work::{
+        Router, Sender, Upkeep,
+        control::{self, Control, ControlStop},
+    },
+};
+
+/// Which roles this process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Roles {
+    /// Both: the normal way on a Pi.
+    All,
+    /// The door alone.
+    Receive,
+    /// Everything behind the door.
+    Work,
+}
+
+/// Stopping takes this long at most, so that the exit comes within 10 s.
+const STOP_WITHIN: Duration = Duration::from_secs(6);
+/// What is queued for the disk gets at least this much of it.
+const LAST_WRITES_WITHIN: Duration = Duration::from_secs(1);
+/// Of which requests in progress get this much.
+const DOOR_STOP_WITHIN: Duration = Duration::from_secs(4);
+/// A worker that was not told of a delivery looks for itself; telling it again this soon is enough.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+
+/// Why the daemon could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The database.
+    Store(StoreError),
+    /// The public listener.
+    Listen(io::Error),
+    /// A thread.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Store(error) => error.fmt(f),
+            StartError::Listen(error) => error.fmt(f),
+            StartError::Thread(error) => write!(f, "cannot start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why the daemon is to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// SIGTERM, SIGINT, or SIGHUP of a terminal that was closed.
+    Signal(i32),
+    /// A thread that should have lived on has ended.
+    Thread(String),
+    /// Whoever holds [`Daemon::ender`] has had enough.
+    Asked,
+}
+
+/// Everything that runs.
+pub struct Daemon {
+    threads: Vec<(String, JoinHandle<()>)>,
+    stop: Stop,
+    wakes: Vec<Wake>,
+    door: Option<Running>,
+    door_address: Option<Listen>,
+    control: Option<ControlStop>,
+    bell: Option<Bell>,
+    store: Store,
+    store_threads: StoreThreads,
+    is_worker: bool,
+    endings: mpsc::Receiver<Ending>,
+    ended: mpsc::Sender<Ending>,
+    signals: (signal_hook::iterator::Handle, JoinHandle<()>),
+    _locks: Vec<RoleLock>,
+}
+
+impl Daemon {
+    /// Starts the roles. When this returns, the door is open and the service manager knows.
+    ///
+    /// # Errors
+    /// When something that must be ours is not to be had: the database, the address, a thread.
+    pub fn start(settings: &Settings, roles: Roles) -> Result<Daemon, StartError> {
+        let (ended, endings) = mpsc::channel();
+        // Before anybody can know that we are there: a signal that comes early must find somebody.
+        let signals = catch_signals(ended.clone()).map_err(StartError::Thread)?;
+        let path = &settings.store.path;
+        let mut locks = Vec::new();
+        for (role, is_ours) in [(Role::Receive, roles != Roles::Work), (Role::Work, roles != Roles::Receive)] {
+            if is_ours {
+                locks.push(RoleLock::take(path, role).map_err(StartError::Store)?);
+            }
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (store, store_threads) =
+            Store::open(path, settings.store.free_bytes_min, clock.clone()).map_err(StartError::Store)?;
+        let tell = ended.clone();
+        store_threads.when_ended(move || {
+            // Nobody listens any more once the daemon itself is stopping.
+            let _ = tell.send(Ending::Thread("writer".to_owned()));
+        });
+        let mut daemon = Daemon {
+            threads: Vec::new(),
+            stop: Stop::new(),
+            wakes: Vec::new(),
+            door: None,
+            door_address: None,
+            control: None,
+            bell: None,
+            store,
+            store_threads,
+            is_worker: roles != Roles::Receive,
+            endings,
+            ended,
+            signals,
+            _locks: locks,
+        };
+        let started = daemon.start_roles(settings, roles, clock);
+        match started {
+            Ok(()) => {
+                systemd::notify(systemd::State::Ready);
+                Ok(daemon)
+            }
+            Err(error) => {
+                daemon.stop();
+                Err(error)
+            }
+        }
+    }
+
+    fn start_roles(&mut self, settings: &Settings, roles: Roles, clock: Arc<dyn Clock>) -> Result<(), StartError> {
+        let counters = Arc::new(Counters::default());
+        let stored = match roles {
+            Roles::Receive => self.start_teller(settings)?,
+            Roles::All => self.start_work(settings, Some(counters.clone()))?,
+            Roles::Work => self.start_work(settings, None)?,
+        };
+        if roles != Roles::Work {
+            let door = Door::new(&settings.door, settings.sources.clone(), self.store.clone(), clock, stored, counters);
+            self.open_door(&settings.door, door)?;
+        }
+        Ok(())
+    }
+
+    /// Starts everything behind the door, and returns what wakes it.
+    fn start_work(&mut self, settings: &Settings, counters: Option<Arc<Counters>>) -> Result<Wake, StartError> {
+        let after_crash = self.store.begin_work(longest_wait(settings)).map_err(StartError::Store)?;
+        self.tell_of_orphans(settings);
+        let (bell, player) = bell::player::new(settings.bell.clone());
+        self.spawn("player", move || player.run())?;
+        self.bell = Some(bell.clone());
+        let client = Client::new();
+        let mut senders = BTreeMap::new();
+        for (name, sink) in &settings.sinks {
+            let delivering: Box<dyn Sink> = match &sink.kind {
+                SinkKind::Slack { webhook_url } => Box::new(SlackWebhook::new(webhook_url.clone(), client.clone())),
+                SinkKind::Bell => Box::new(BellSink::new(bell.clone())),
+            };
+            let wake = self.new_wake();
+            senders.insert(name.clone(), wake.clone());
+            let sender = Sender {
+                name: name.clone(),
+                sink: delivering,
+                retry: sink.retry,
+                store: self.store.clone(),
+                wake,
+                stop: self.stop.clone(),
+                random: random_unit,
+            };
+            self.spawn(&format!("send-{name}"), move || sender.run())?;
+        }
+        let router_wake = self.new_wake();
+        let router = Router {
+            store: self.store.clone(),
+            rules: settings.rules.clone(),
+            wake: router_wake.clone(),
+            senders,
+            stop: self.stop.clone(),
+        };
+        self.spawn("router", move || router.run())?;
+        self.start_control(settings, &router_wake, bell, counters);
+        let upkeep = Upkeep {
+            store: self.store.clone(),
+            settings: settings.store.clone(),
+            wake: self.new_wake(),
+            stop: self.stop.clone(),
+            after_crash,
+        };
+        self.spawn("upkeep", move || upkeep.run())?;
+        Ok(router_wake)
+    }
+
+    /// What is owed to a sink that the configuration no longer has waits until it has it again; that must not be silent.
+    fn tell_of_orphans(&self, settings: &Settings) {
+        let queues = match self.store.reader().and_then(|reader| reader.queues()) {
+            Ok(queues) => queues,
+            Err(error) => {
+                log::warn!("cannot count what waits: {error}");
+                return;
+            }
+        };
+        for queue in queues.iter().filter(|queue| queue.waiting > 0 && !settings.sinks.contains_key(&queue.sink)) {
+            log::warn!(
+                "nobody delivers to sink={} waiting={}: it is not configured (or its secret is not set)",
+                queue.sink,
+                queue.waiting
+            );
+        }
+    }
+
+    /// The control socket is a convenience: without it everything works on, and it says so.
+    fn start_control(&mut self, settings: &Settings, router: &Wake, bell: Bell, counters: Option<Arc<Counters>>) {
+        let started = Instant::now();
+        let (store, state) = (self.store.clone(), bell.clone());
+        let status = move || status(started, &store, &state, counters.as_deref());
+        match Control::bind(&settings.store.path, router.clone(), bell, Box::new(status)) {
+            Ok((control, control_stop)) => match self.spawn("control", move || control.run()) {
+                Ok(()) => self.control = Some(control_stop),
+                Err(error) => log::warn!("no control socket: {error}"),
+            },
+            Err(error) => log::warn!(
+                "no control socket at {}: {error}; `hookbell bell` and `hookbell receive` cannot reach this process",
+                control::socket_path(&settings.store.path).display()
+            ),
+        }
+    }
+
+    /// In the split form: tells the worker that there is something to route, beside the door's threads.
+    fn start_teller(&mut self, settings: &Settings) -> Result<Wake, StartError> {
+        let wake = self.new_wake();
+        let (told, stop, path) = (wake.clone(), self.stop.clone(), settings.store.path.clone());
+        self.spawn("tell-worker", move || {
+            while !stop.is_told() {
+                if told.wait(TELL_AGAIN)
+                    && let Err(error) = control::ask(&path, &control::Request::Wake)
+                {
+                    log::debug!("cannot tell the worker, it will look for itself: {error}");
+                }
+            }
+        })?;
+        Ok(wake)
+    }
+
+    fn open_door(&mut self, settings: &config::Door, door: Door) -> Result<(), StartError> {
+        let listener = Listener::bind(&settings.listen).map_err(StartError::Listen)?;
+        let address = listener.local_addr().map_err(StartError::Listen)?;
+        let running =
+            Server::new(vec![listener], Limits::from(settings), door).start("door").map_err(StartError::Thread)?;
+        log::info!("listening address={}", address_text(&address));
+        self.door_address = Some(address);
+        self.door = Some(running);
+        Ok(())
+    }
+
+    fn new_wake(&mut self) -> Wake {
+        let wake = Wake::new();
+        self.wakes.push(wake.clone());
+        wake
+    }
+
+    /// Starts a thread whose end, by a panic or not, ends the daemon in good order.
+    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        struct Tell(mpsc::Sender<Ending>, String);
+        impl Drop for Tell {
+            fn drop(&mut self) {
+                // Nobody listens any more once the daemon itself is stopping.
+                let _ = self.0.send(Ending::Thread(std::mem::take(&mut self.1)));
+            }
+        }
+        let tell = Tell(self.ended.clone(), name.to_owned());
+        let handle = threads::spawn(name, threads::STACK_BYTES, move || {
+            let _tell = tell;
+            body();
+        })
+        .map_err(StartError::Thread)?;
+        self.threads.push((name.to_owned(), handle));
+        Ok(())
+    }
+
+    /// Where the door listens, the real port included.
+    pub fn door_address(&self) -> Option<&Listen> {
+        self.door_address.as_ref()
+    }
+
+    /// The desk, where this process has one.
+    pub fn bell(&self) -> Option<&Bell> {
+        self.bell.as_ref()
+    }
+
+    /// Ends [`Daemon::wait`] from another thread.
+    pub fn ender(&self) -> mpsc::Sender<Ending> {
+        self.ended.clone()
+    }
+
+    /// Waits until a signal comes, a thread ends, or somebody asks.
+    pub fn wait(&self) -> Ending {
+        // The daemon itself holds a sender, so the channel cannot close.
+        self.endings.recv().unwrap_or(Ending::Asked)
+    }
+
+    /// Stops everything in the opposite order of the start. A thread that does not come in time is left to the process's
+    /// end: what it held is given back at the next start.
+    pub fn stop(self) {
+        let deadline = Instant::now() + STOP_WITHIN;
+        systemd::notify(systemd::State::Stopping);
+        if let Some(door) = self.door {
+            door.stop(DOOR_STOP_WITHIN);
+        }
+        self.stop.tell();
+        if let Some(control) = &self.control {
+            control.stop();
+        }
+        for wake in &self.wakes {
+            wake.wake();
+        }
+        if let Some(bell) = &self.bell {
+            bell.stop();
+        }
+        let mut late = Vec::new();
+        let (mut pending, count) = (self.threads, self.endings);
+        while !pending.is_empty() {
+            let (finished, unfinished): (Vec<_>, Vec<_>) =
+                pending.into_iter().partition(|(_, handle)| handle.is_finished());
+            for (name, handle) in finished {
+                if handle.join().is_err() {
+                    log::error!("the thread {name} has panicked");
+                }
+            }
+            pending = unfinished;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                late = pending.into_iter().map(|(name, _)| name).collect();
+                break;
+            }
+            // Each thread says so when it ends; the wait is short because it says so just before it has ended.
+            let _ = count.recv_timeout(left.min(Duration::from_millis(20)));
+        }
+        if !late.is_empty() {
+            log::warn!("stopping without {}: what they hold is tried again at the next start", late.join(", "));
+        }
+        if self.is_worker
+            && let Err(error) = self.store.end_work()
+        {
+            log::warn!("cannot note the clean stop: {error}");
+        }
+        let (handle, listening) = self.signals;
+        handle.close();
+        if listening.join().is_err() {
+            log::error!("the signal thread has panicked");
+        }
+        self.store_threads.stop(deadline.saturating_duration_since(Instant::now()).max(LAST_WRITES_WITHIN));
+    }
+}
+
+fn catch_signals(ended: mpsc::Sender<Ending>) -> io::Result<(signal_hook::iterator::Handle, JoinHandle<()>)> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let handle = signals.handle();
+    let listening = threads::spawn("signals", threads::STACK_BYTES, move || {
+        for signal in signals.forever() {
+            // Nobody listens any more once the daemon itself is stopping.
+            let _ = ended.send(Ending::Signal(signal));
+        }
+    })?;
+    Ok((handle, listening))
+}
+
+/// The longest wait that any retry can have, its jitter and the destination's own wish included.
+fn longest_wait(settings: &Settings) -> Duration {
+    let longest = |retry: &Retry| retry.cap.mul_f64(1.0 + retry.jitter);
+    settings.sinks.values().map(|sink| longest(&sink.retry)).max().unwrap_or_default().max(Duration::from_secs(3600))
+}
+
+/// `counters` are those of this process's own door, where it has one.
+fn status(started: Instant, store: &Store, bell: &Bell, counters: Option<&Counters>) -> Value {
+    json!({
+        "version": crate::VERSION,
+        "pid": std::process::id(),
+        "uptime_s": started.elapsed().as_secs(),
+        "storage": store.trouble(),
+        "door": counters.map(Counters::read),
+        "bell": bell.state(),
+    })
+}
+
+fn address_text(address: &Listen) -> String {
+    match address {
+        Listen::Tcp(address) => format!("http://{address}"),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+/// A door address that a client on this machine can connect to.
+pub fn loopback_address(address: &Listen) -> Option<SocketAddr> {
+    match address {
+        Listen::Tcp(address) if address.ip().is_unspecified() => Some(SocketAddr::new(
+            if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() },
+            address.port(),
+        )),
+        Listen::Tcp(address) => Some(*address),
+        Listen::Unix(_) => None,
+    }
+}
+
+/// From 0 to 1. When the system has no randomness to give, all retries keep step: a cosmetic loss.
+fn random_unit() -> f64 {
+    getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
+}

@@ -1,0 +1,118 @@
+//! What the head alone decides: path, method, address, and whether there is a signature at all. Refused here, a body is
+//! never read.
+
+use std::net::IpAddr;
+
+use super::Door;
+use crate::{
+    headers::Single,
+    http::{Head, Peer, Response},
+    provider,
+};
+
+/// Where an admitted request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `GET /health`
+    Health,
+    /// `POST /webhooks/<source>`
+    Webhook {
+        /// The configured source's name.
+        source: String,
+        /// The sender's address, where it can be known.
+        client: Option<IpAddr>,
+    },
+}
+
+/// An answer with the reason that only the log gets.
+pub(super) struct Refused {
+    pub(super) response: Response,
+    pub(super) why: String,
+}
+
+impl Refused {
+    pub(super) fn new(status: u16, told: &str, why: impl Into<String>) -> Refused {
+        Refused { response: Response::error(status, told), why: why.into() }
+    }
+}
+
+impl Door {
+    pub(super) fn route(&self, head: &Head, peer: &Peer) -> Result<Route, Refused> {
+        let path = path_of(&head.target);
+        if path == "/health" {
+            return match head.method.as_str() {
+                "GET" | "HEAD" => Ok(Route::Health),
+                _ => Err(wrong_method("GET, HEAD")),
+            };
+        }
+        let name = path.strip_prefix("/webhooks/").or_else(|| path.strip_prefix("/webhook/"));
+        let Some((name, source)) = name.and_then(|name| self.sources.get_key_value(name)) else {
+            return Err(Refused::new(404, "not found", "no such source or path"));
+        };
+        if head.method != "POST" {
+            return Err(wrong_method("POST"));
+        }
+        let client = self.client(head, peer);
+        if !source.allow_from.is_empty()
+            && !client.is_some_and(|ip| source.allow_from.iter().any(|net| net.contains(&ip)))
+        {
+            let why = match client {
+                Some(_) => format!("the address is not in allow_from of source {name}"),
+                None => format!("source {name} has allow_from, and CF-Connecting-IP does not tell one address"),
+            };
+            return Err(Refused::new(403, "forbidden", why));
+        }
+        provider::admit(source.provider, &head.headers)
+            .map_err(|rejection| Refused::new(rejection.status(), told(rejection.status()), rejection.to_string()))?;
+        Ok(Route::Webhook { source: name.clone(), client })
+    }
+
+    /// The sender's address. A tunnel tells it in `CF-Connecting-IP`, which is believed from the Unix socket and from
+    /// trusted proxies alone: anybody else could write there what they like.
+    pub(super) fn client(&self, head: &Head, peer: &Peer) -> Option<IpAddr> {
+        let direct = match peer {
+            Peer::Tcp(address) => Some(address.ip().to_canonical()),
+            Peer::Unix => None,
+        };
+        if direct.is_some_and(|ip| !self.trusted_proxies.contains(&ip)) {
+            return direct;
+        }
+        match head.headers.single("CF-Connecting-IP") {
+            Single::Missing => direct,
+            // The proxy speaks for somebody, and does not say for whom: that is nobody, not the proxy itself.
+            Single::Repeated => None,
+            Single::Once(value) => {
+                let address = std::str::from_utf8(value).ok().and_then(|text| text.parse::<IpAddr>().ok());
+                address.map(|ip| ip.to_canonical())
+            }
+        }
+    }
+}
+
+/// The path of a target. The absolute form, as to a proxy, means the same (RFC 9112 § 3.2.2); the query is no part of it,
+/// and a fragment is never sent.
+fn path_of(target: &str) -> &str {
+    let rest = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"));
+    let target = rest.map_or(target, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
+    target.split('?').next().unwrap_or_default()
+}
+
+/// How the sender is named in logs and in the database.
+pub(super) fn name_of(client: Option<IpAddr>, peer: &Peer) -> String {
+    client.map_or_else(|| peer.to_string(), |ip| ip.to_string())
+}
+
+/// What a sender is told about a refusal: the kind, never the reason.
+pub(super) fn told(status: u16) -> &'static str {
+    match status {
+        400 => "bad request",
+        401 => "not authenticated",
+        _ => "refused",
+    }
+}
+
+fn wrong_method(allowed: &'static str) -> Refused {
+    let mut refused = Refused::new(405, "method not allowed", format!("only {allowed} here"));
+    refused.response = refused.response.allow(allowed);
+    refused
+}

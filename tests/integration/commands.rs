@@ -1,0 +1,300 @@
+//! The commands as a user meets them: what they print, what they refuse, how they exit.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Home, PATIENCE, Service, slack::Slack};
+
+/// A child that is ended with the test.
+struct Running(Child, BufReader<ChildStdout>);
+
+impl Running {
+    fn start(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let stdout = child.stdout.take().expect("a pipe");
+        Running(child, BufReader::new(stdout))
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.1.read_line(&mut line).expect("a readable pipe");
+        line
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Ended already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn init_writes_what_check_accepts_and_never_overwrites() {
+    let home = Home::new();
+    let directory = home.path("conf");
+    let directory = directory.to_str().expect("a plain path");
+    assert!(home.run(&["init", directory]).status.success());
+    let mode = home.path("conf/github.secret").metadata().expect("written").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let secret = std::fs::read_to_string(home.path("conf/github.secret")).expect("written");
+    assert_eq!(secret.trim().len(), 64);
+
+    let file = home.path("conf/hookbell.toml");
+    let file = file.to_str().expect("a plain path");
+    let checked = home.run(&["check", "--config", file]);
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    assert!(!text(&checked.stdout).contains(secret.trim()), "the secret is hidden");
+
+    let again = home.run(&["init", directory]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("exists already"));
+    assert_eq!(std::fs::read_to_string(home.path("conf/github.secret")).expect("there"), secret);
+}
+
+#[test]
+fn check_tells_every_problem_at_once() {
+    let home = Home::new();
+    std::fs::write(
+        home.path("hookbell.toml"),
+        "[door]\nlissten = \"127.0.0.1:0\"\n[[rules]]\nto = [\"slak\"]\nwhen = { kind = \"pr_*\" }\n[bell]\nleds = { a = 5, b = 5 }\n",
+    )
+    .expect("written");
+    let checked = home.run(&["check"]);
+    assert_eq!(checked.status.code(), Some(78));
+    let told = text(&checked.stderr);
+    for part in ["lissten", "listen", "slak", "slack", "leds"] {
+        assert!(told.contains(part), "no {part} in:\n{told}");
+    }
+    let problems = home.run(&["check", "--json"]);
+    assert_eq!(problems.status.code(), Some(78));
+    let problems: Value = serde_json::from_slice(&problems.stdout).expect("JSON");
+    assert!(problems["problems"].as_array().is_some_and(|all| all.len() >= 3), "{problems}");
+    assert_eq!(home.run(&["run"]).status.code(), Some(78), "run reads it with the same code");
+}
+
+#[test]
+fn wrong_usage_is_2_and_every_command_explains_itself() {
+    let home = Home::new();
+    assert_eq!(home.run(&["dance"]).status.code(), Some(2));
+    assert_eq!(home.run(&["deliveries", "list", "--status", "lost"]).status.code(), Some(2));
+    let help = text(&home.run(&["--help"]).stdout);
+    for command in [
+        "run",
+        "receive",
+        "work",
+        "demo",
+        "init",
+        "check",
+        "send",
+        "catch",
+        "secret",
+        "sql",
+        "status",
+        "deliveries",
+        "bell",
+    ] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} is not in the help:\n{help}");
+        let own = home.run(&[command, "--help"]);
+        assert!(own.status.success(), "{command}");
+        let own = text(&own.stdout);
+        assert!(own.contains("Usage: hookbell"), "{own}");
+    }
+    for command in
+        [&["run"][..], &["send"], &["catch"], &["sql"], &["deliveries", "list"], &["bell", "ring"], &["check"]]
+    {
+        let own = text(&home.run(&[command, &["--help"]].concat()).stdout);
+        assert!(own.contains("Example"), "{command:?} shows no example:\n{own}");
+    }
+}
+
+#[test]
+fn a_secret_is_32_random_bytes() {
+    let home = Home::new();
+    let (one, other) = (text(&home.run(&["secret"]).stdout), text(&home.run(&["secret"]).stdout));
+    assert_eq!(one.trim().len(), 64);
+    assert!(one.trim().bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert_ne!(one, other);
+}
+
+#[test]
+fn send_signs_what_the_door_accepts_and_counts() {
+    let (home, slack) = (Home::new(), Slack::start());
+    home.configure(&slack.url, "");
+    let service = home.start(&["run"]);
+    let to = format!("{}/webhooks/github", service.door);
+    let summary = home.json(&["send", "github", "push", "--to", &to, "--count", "50", "--concurrency", "4", "--json"]);
+    assert_eq!(summary[0]["sent"], 50);
+    assert_eq!(summary[0]["accepted"], 50, "{}", summary[0]);
+    for key in ["duplicate", "refused", "errors", "per_s", "p50_ms", "p99_ms", "max_ms"] {
+        assert!(summary[0][key].is_number(), "{key} in {}", summary[0]);
+    }
+    let same = home.json(&["send", "github", "push", "--to", &to, "--count", "3", "--same", "--json"]);
+    assert_eq!((&same[0]["accepted"], &same[0]["duplicate"]), (&json!(1), &json!(2)));
+    // Every sample goes the whole way.
+    for sample in home.json(&["send", "--list", "--json"]) {
+        let name = sample["event"].as_str().expect("a name");
+        assert!(home.run(&["send", "github", name, "--to", &to]).status.success(), "{name}");
+    }
+    let mut wrong = home.command(&["send", "github", "push", "--to", &to]);
+    let wrong = wrong.env("GITHUB_WEBHOOK_SECRET", "another").output().expect("it runs");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong.stderr).contains("401"), "{}", text(&wrong.stderr));
+    home.wait_for("the settling", |home| {
+        let rows = home.json(&["deliveries", "list", "--json", "--limit", "1000"]);
+        rows.iter().all(|row| matches!(row["status"].as_str(), Some("processed" | "skipped"))).then_some(())
+    });
+}
+
+#[test]
+fn catch_prints_records_and_plays_slack() {
+    let home = Home::new();
+    let records = home.path("records");
+    let mut bin = Running::start(home.command(&[
+        "catch",
+        "--listen",
+        "127.0.0.1:0",
+        "--slack",
+        "--json",
+        "--count",
+        "1",
+        "--record",
+        records.to_str().expect("a plain path"),
+    ]));
+    let listening: Value = serde_json::from_str(&bin.line()).expect("JSON");
+    let url = format!("{}/services/T/B/x", listening["listening"].as_str().expect("a URL"));
+    home.configure(&url, "");
+    let service = home.start(&["run"]);
+    service.post_sample("repo_starred", 5);
+    let caught: Value = serde_json::from_str(&bin.line()).expect("JSON");
+    assert_eq!(caught["method"], "POST");
+    assert_eq!(caught["url"], "/services/T/B/x");
+    assert!(caught["body"].as_str().is_some_and(|body| body.contains("⭐️ Repository *")), "{caught}");
+    assert_eq!(std::fs::read_dir(records).expect("made").count(), 1);
+}
+
+#[test]
+fn status_and_sql_work_with_and_without_the_service() {
+    let (home, slack) = (Home::new(), Slack::start());
+    home.configure(&slack.url, "");
+    let service = home.start(&["run"]);
+    service.post_sample("pr_opened", 1);
+    slack.next();
+    let status = home.json(&["status", "--json"]).remove(0);
+    assert_eq!(status["state"], "running");
+    assert_eq!(status["work_pid"], service.pid());
+    assert_eq!(status["service"]["door"]["stored"], 1);
+    assert_eq!(status["service"]["bell"]["board"], "simulated");
+    assert!(service.terminate().success());
+
+    // Without any secret in the environment: looking needs none.
+    let look = |arguments: &[&str]| {
+        let mut command = home.command(arguments);
+        let output =
+            command.env_remove("GITHUB_WEBHOOK_SECRET").env_remove("SLACK_WEBHOOK_URL").output().expect("it runs");
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert!(look(&["status"]).contains("hookbell is not running"));
+    assert!(look(&["status"]).contains("1 processed"));
+    let row: Value = serde_json::from_str(&look(&["sql", "--json", "SELECT * FROM webhook_events"])).expect("JSON");
+    let columns: Vec<&String> = row.as_object().expect("an object").keys().collect();
+    assert_eq!(
+        columns,
+        ["delivery_id", "event_type", "id", "payload_json", "processed_at", "received_at", "source", "status"]
+    );
+    assert!(look(&["sql"]).contains("webhook_events|"));
+    assert!(look(&["deliveries", "list"]).contains("pr_opened"));
+    assert!(look(&["deliveries", "show", "1"]).contains("sink       slack: done"));
+    assert!(!home.run(&["deliveries", "show", "99"]).status.success());
+    for harmful in
+        ["DELETE FROM delivery", "PRAGMA journal_mode = DELETE", "VACUUM INTO 'copy.db'", "ATTACH 'x.db' AS x"]
+    {
+        assert!(!home.run(&["sql", harmful]).status.success(), "{harmful}");
+    }
+    assert!(!home.path("copy.db").exists() && !home.path("x.db").exists());
+}
+
+#[test]
+fn the_bell_rings_through_the_service_and_without_it() {
+    let (home, slack) = (Home::new(), Slack::start());
+    home.configure(&slack.url, "[cues.mine]\nled = \"blue\"\nblink = { on_ms = 20, off_ms = 20, times = 2 }\n");
+    let service = home.start(&["run"]);
+    assert!(home.run(&["bell", "ring", "mine"]).status.success());
+    let blue = |home: &Home| home.trace().iter().filter(|edge| edge["line"] == "blue").count();
+    home.wait_for("four edges", |home| (blue(home) == 4).then_some(()));
+    assert!(home.run(&["bell", "off"]).status.success());
+    assert!(service.terminate().success());
+
+    assert!(text(&home.run(&["bell", "ring", "mine"]).stdout).contains("played on the simulated board"));
+    assert_eq!(blue(&home), 8, "the command ends when the cue has");
+    assert!(home.run(&["bell", "test"]).status.success());
+    let unknown = home.run(&["bell", "ring", "fanfare"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("pr_merged"), "the remedy names those there are");
+}
+
+#[test]
+fn demo_shows_the_whole_thing_and_leaves_nothing_behind() {
+    let home = Home::new();
+    let mut command = home.command(&["demo", "--count", "1"]);
+    command.env("TMPDIR", home.path("")).env_remove("GITHUB_WEBHOOK_SECRET").env_remove("HOOKBELL_CONFIG");
+    let before = std::fs::read_dir(home.path("")).expect("a directory").count();
+    let shown = command.output().expect("it runs");
+    assert!(shown.status.success(), "{}", text(&shown.stderr));
+    let shown = text(&shown.stdout);
+    for part in
+        ["POST /webhooks/github", "200 {\"status\":\"accepted\"", "slack  🔀 New pull request", "desk   blue on"]
+    {
+        assert!(shown.contains(part), "no {part:?} in:\n{shown}");
+    }
+    assert_eq!(std::fs::read_dir(home.path("")).expect("a directory").count(), before);
+
+    // Ctrl-C, as a terminal sends it.
+    let mut command = home.command(&["demo"]);
+    command.env("TMPDIR", home.path(""));
+    let mut demo = Running::start(command);
+    while !demo.line().starts_with("slack") {}
+    let pid = rustix::process::Pid::from_child(&demo.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !demo.line().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "it does not end");
+    }
+    assert!(demo.0.wait().expect("our child").success());
+    assert_eq!(std::fs::read_dir(home.path("")).expect("a directory").count(), before);
+}
+
+#[test]
+fn the_readme_s_main_job_works_as_printed() {
+    let readme = include_str!("../../README.md");
+    let block = readme
+        .split("```bash\n")
+        .filter_map(|part| part.split("\n```").next())
+        .find(|block| block.contains("openssl dgst"))
+        .expect("the README signs by openssl");
+    let (home, slack) = (Home::new(), Slack::start());
+    home.configure(&slack.url, "");
+    let mut command = home.command(&["run"]);
+    command.env("GITHUB_WEBHOOK_SECRET", "only for trying");
+    let service = Service::start(command);
+    // The block as printed, with this test's port in the place of the default one.
+    let script = block.replace("http://127.0.0.1:5000", &service.door);
+    let mut shell = Command::new("bash");
+    shell.args(["-euc", &script]).current_dir(home.path(""));
+    let output = shell.output().expect("bash runs");
+    assert!(output.status.success(), "{script}\n{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("\"accepted\""), "{}", text(&output.stdout));
+    assert!(!slack.next().text().is_empty());
+    assert!(service.terminate().success());
+}

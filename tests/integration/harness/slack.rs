@@ -1,0 +1,105 @@
+//! A stand-in for Slack that plays a script: each request gets the next answer, and `ok` after the last.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::Instant,
+};
+
+use serde_json::Value;
+
+/// What Slack does with one request.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// Answers like this.
+    Answer { status: u16, body: &'static str, retry_after_s: Option<u32> },
+    /// Reads the request and hangs up without a word.
+    Cut,
+}
+
+impl Act {
+    pub(crate) const OK: Act = Act::Answer { status: 200, body: "ok", retry_after_s: None };
+
+    pub(crate) fn fails(status: u16, body: &'static str) -> Act {
+        Act::Answer { status, body, retry_after_s: None }
+    }
+}
+
+/// A message as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) at: Instant,
+    pub(crate) json: Value,
+}
+
+impl Message {
+    pub(crate) fn text(&self) -> &str {
+        self.json["text"].as_str().expect("every message has a text")
+    }
+}
+
+pub(crate) struct Slack {
+    pub(crate) url: String,
+    messages: Receiver<Message>,
+}
+
+impl Slack {
+    pub(crate) fn start() -> Slack {
+        Slack::with_script([])
+    }
+
+    pub(crate) fn with_script(acts: impl IntoIterator<Item = Act>) -> Slack {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/services/T000/B000/secret-part", listener.local_addr().expect("bound"));
+        let mut script: VecDeque<Act> = acts.into_iter().collect();
+        let (sender, messages) = channel();
+        // Ends with the test's process.
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let act = script.pop_front().unwrap_or(Act::OK);
+                serve(stream, &act, &sender);
+            }
+        });
+        Slack { url, messages }
+    }
+
+    /// The next message, whatever was answered to it.
+    pub(crate) fn next(&self) -> Message {
+        self.messages.recv_timeout(super::PATIENCE).expect("a message for Slack")
+    }
+}
+
+fn serve(stream: TcpStream, act: &Act, messages: &Sender<Message>) {
+    // Clients keep their connection: answer until they leave.
+    let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    if reader.read_exact(&mut body).is_err() {
+        return;
+    }
+    let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    // The test may have ended meanwhile.
+    let _ = messages.send(Message { at: Instant::now(), json });
+    let Act::Answer { status, body, retry_after_s } = act else { return };
+    let retry_after = retry_after_s.map(|seconds| format!("Retry-After: {seconds}\r\n")).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{retry_after}\r\n{body}",
+        body.len()
+    );
+    let _ = (&stream).write_all(answer.as_bytes());
+}
