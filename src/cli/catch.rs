@@ -121,7 +121,7 @@ impl Service for Bin {
         response
     }
 
-    fn refused(&self, peer: &Peer, refusal: &Refusal) {
+    fn refused(&self, _: Option<&Head>, peer: &Peer, refusal: &Refusal) {
         log::warn!("a request from {peer} was refused: {} {}", refusal.status, refusal.reason);
     }
 }

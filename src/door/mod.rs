@@ -141,7 +141,7 @@ impl Service for Door {
         }
     }
 
-    fn refused(&self, peer: &Peer, refusal: &Refusal) {
+    fn refused(&self, head: Option<&Head>, peer: &Peer, refusal: &Refusal) {
         self.count_refusal(refusal.status);
         if refusal.status == 503 {
             // A flood must not become a flood of lines on the card.
@@ -150,6 +150,8 @@ impl Service for Door {
             }
             return;
         }
+        // Behind a tunnel the socket's peer is the tunnel; the head tells whom it speaks for.
+        let peer = head.map_or_else(|| peer.to_string(), |head| admit::name_of(self.client(head, peer), peer));
         log::info!("refused status={} peer={peer} why=\"{}\"", refusal.status, refusal.reason);
     }
 }

@@ -34,6 +34,14 @@ enum Rest {
     Something,
 }
 
+/// What is known of a request however its conversation ends.
+#[derive(Default)]
+struct Known {
+    method: String,
+    /// Until the request is complete.
+    head: Option<Head>,
+}
+
 /// Why a conversation ends without an answer from the service.
 enum End {
     Refused(Refusal),
@@ -49,15 +57,15 @@ impl From<Refusal> for End {
 
 /// Serves one connection: one request, one answer.
 pub(super) fn serve<S: Service>(service: &S, limits: &Limits, seat: &Seat<'_>) {
-    let mut method = String::new();
+    let mut known = Known::default();
     // The service is somebody else's code. Its panic is this connection's end and nobody else's.
-    let conversation = catch_unwind(AssertUnwindSafe(|| converse(service, limits, seat, &mut method)));
+    let conversation = catch_unwind(AssertUnwindSafe(|| converse(service, limits, seat, &mut known)));
     seat.body_released();
     let (response, rest) = match conversation {
         Ok(Ok(answered)) => answered,
         Ok(Err(End::Gone)) => return,
         Ok(Err(End::Refused(refusal))) => {
-            report(service, &seat.entry().peer, &refusal);
+            report(service, known.head.as_ref(), &seat.entry().peer, &refusal);
             (refusal.response(), Rest::Something)
         }
         Err(panic) => {
@@ -66,13 +74,13 @@ pub(super) fn serve<S: Service>(service: &S, limits: &Limits, seat: &Seat<'_>) {
             (Response::error(500, "internal"), Rest::Something)
         }
     };
-    answer(&response.encode(&method), rest, limits, seat);
+    answer(&response.encode(&known.method), rest, limits, seat);
 }
 
 /// Tells a newcomer that there is no place for it.
 pub(super) fn turn_away<S: Service>(service: &S, stream: &Stream, peer: &Peer) {
     let refusal = Table::no_seat();
-    report(service, peer, &refusal);
+    report(service, None, peer, &refusal);
     if stream.send_all(&refusal.response().encode(""), Instant::now()).is_ok() {
         stream.end_writing();
         // What has arrived already is thrown away, so that most get to read the answer. Nobody is waited for: this thread
@@ -82,8 +90,8 @@ pub(super) fn turn_away<S: Service>(service: &S, stream: &Stream, peer: &Peer) {
 }
 
 /// Lets the service know. It reports from the thread that accepts, too, which must not end by a panic.
-fn report<S: Service>(service: &S, peer: &Peer, refusal: &Refusal) {
-    if catch_unwind(AssertUnwindSafe(|| service.refused(peer, refusal))).is_err() {
+fn report<S: Service>(service: &S, head: Option<&Head>, peer: &Peer, refusal: &Refusal) {
+    if catch_unwind(AssertUnwindSafe(|| service.refused(head, peer, refusal))).is_err() {
         log::error!("reporting a refused request from {peer} panicked");
     }
 }
@@ -93,16 +101,17 @@ fn converse<S: Service>(
     service: &S,
     limits: &Limits,
     seat: &Seat<'_>,
-    method: &mut String,
+    known: &mut Known,
 ) -> Result<(Response, Rest), End> {
     let accepted = seat.entry().accepted;
     let request_deadline = accepted + limits.request_deadline;
     let mut buffer = [0; READ_BYTES];
 
     let (head, mut bytes) = read_head(limits, seat, &mut buffer)?;
-    method.clone_from(&head.method);
+    known.method.clone_from(&head.method);
+    let head = known.head.insert(head);
     let peer = seat.entry().peer;
-    let Admitted { value, body_bytes_max } = match service.admit(&head, &peer) {
+    let Admitted { value, body_bytes_max } = match service.admit(head, &peer) {
         Ok(admitted) => admitted,
         Err(response) => {
             let bare = matches!(head.framing, Framing::None | Framing::Length(0)) && bytes.is_empty();
@@ -134,6 +143,8 @@ fn converse<S: Service>(
     }
 
     seat.enter(Phase::Handling)?;
+    // It was put there above.
+    let Some(head) = known.head.take() else { return Err(End::Gone) };
     let request = Request { head, body: reader.into_body(), peer, accepted, admitted: value };
     Ok((service.handle(request), rest))
 }

@@ -20,8 +20,9 @@ pub trait Service: Send + Sync + 'static {
     /// Answers a complete request.
     fn handle(&self, request: Request<Self::Admitted>) -> Response;
 
-    /// Learns of a request that the listener itself refused, for the log. `admit` may have seen its head.
-    fn refused(&self, peer: &Peer, refusal: &Refusal) {
+    /// Learns of a request that the listener itself refused, for the log. Its head is known unless that is what was refused, and
+    /// `admit` may have seen it.
+    fn refused(&self, _head: Option<&Head>, peer: &Peer, refusal: &Refusal) {
         log::debug!("refused a request from {peer}: {} {}", refusal.status, refusal.reason);
     }
 }

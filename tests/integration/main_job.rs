@@ -233,13 +233,20 @@ fn an_unreadable_client_address_is_nobody() {
     let limited = "[sources.github]\nallow_from = [\"192.0.2.0/24\", \"127.0.0.1\"]";
     std::fs::write(&file, text.replace("[sources.github]", limited)).unwrap();
     let service = home.start(&["run"]);
+    let door = service.door.clone();
     let ask = |fields: &[&str]| {
         let mut headers = signed("ping", "1", b"{}");
         headers.extend(fields.iter().map(|value| ("CF-Connecting-IP".to_owned(), (*value).to_owned())));
-        http::post(&service.door, "/webhooks/github", &headers, b"{}").unwrap().status
+        http::post(&door, "/webhooks/github", &headers, b"{}").unwrap().status
     };
     assert_eq!(ask(&[]), 200, "the peer itself, which is loopback");
     assert_eq!(ask(&["192.0.2.7"]), 200);
+    let mut service = service;
+    // A body that never comes to its end is refused by the listener, and the log still says who did that.
+    let cut = "POST /webhooks/github HTTP/1.1\r\nHost: x\r\nCF-Connecting-IP: 192.0.2.9\r\nTransfer-Encoding: chunked\r\n\
+               X-Hub-Signature-256: sha256=0000000000000000000000000000000000000000000000000000000000000000\r\n\r\nzz\r\n";
+    assert_eq!(http::exchange(&service.door, cut.as_bytes()).unwrap().status, 400);
+    service.wait_for_log("refused status=400 peer=192.0.2.9 ");
     for foreign in [&["198.51.100.1"][..], &["192.0.2.7", "192.0.2.7"], &["192.0.2.7:443"], &["junk"], &[""]] {
         assert_eq!(ask(foreign), 403, "{foreign:?}");
     }

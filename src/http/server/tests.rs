@@ -49,7 +49,7 @@ impl Service for Desk {
         }
     }
 
-    fn refused(&self, _: &Peer, refusal: &Refusal) {
+    fn refused(&self, _: Option<&Head>, _: &Peer, refusal: &Refusal) {
         // Nobody may be listening any more.
         let _ = self.refused.send(refusal.status);
     }
