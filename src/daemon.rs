@@ -408,6 +408,7 @@ fn status(started: Instant, store: &Store, bell: &Bell, counters: Option<&Counte
         "pid": std::process::id(),
         "uptime_s": started.elapsed().as_secs(),
         "storage": store.trouble(),
+        "commits": store.commits(),
         "door": counters.map(Counters::read),
         "bell": bell.state(),
     })

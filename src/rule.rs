@@ -36,7 +36,7 @@ pub struct Condition {
 }
 
 /// The event's own fields, as a rule names them.
-const OWN_FIELDS: &[&str] =
+pub const OWN_FIELDS: &[&str] =
     &["kind", "source", "provider", "actor", "repository", "title", "url", "severity", "subject", "label"];
 
 /// Fields that name accounts, repositories and labels: GitHub keeps their case and ignores it. Branches, tags and

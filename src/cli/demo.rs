@@ -107,7 +107,7 @@ fn show(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
     let settled = Wake::new();
     let stop = Stop::new();
     let teller = Teller {
-        client: Client::local(Duration::from_secs(5)),
+        client: Client::with_timeout(Duration::from_secs(5)),
         door,
         secret: Secret::new(secret).ok_or_else(|| Failure::Failed("the secret is empty".to_owned()))?,
         interval: Duration::from_secs(arguments.interval),

@@ -103,15 +103,13 @@ pub enum Failure {
     Usage(String),
     /// The configuration is wrong; nothing was tried.
     Configuration(config::Failure),
-    /// Already told in full; only the exit code is left.
-    Told,
 }
 
 impl Failure {
     /// 1, 2 for wrong usage (most of it ends in the argument parser already), or 78 (sysexits' EX_CONFIG).
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Failure::Failed(_) | Failure::Told => ExitCode::from(1),
+            Failure::Failed(_) => ExitCode::from(1),
             Failure::Usage(_) => ExitCode::from(2),
             Failure::Configuration(_) => ExitCode::from(78),
         }
@@ -123,7 +121,6 @@ impl fmt::Display for Failure {
         match self {
             Failure::Failed(why) | Failure::Usage(why) => f.write_str(why),
             Failure::Configuration(failure) => failure.fmt(f),
-            Failure::Told => f.write_str("failed"),
         }
     }
 }

@@ -175,7 +175,7 @@ fn prepare(arguments: &Arguments) -> Result<Job, Failure> {
     let salt =
         getrandom::u64().map_err(|error| Failure::Failed(format!("the system has no randomness to give: {error}")))?;
     Ok(Job {
-        client: Client::local(TIMEOUT),
+        client: Client::with_timeout(TIMEOUT),
         url,
         provider,
         secret,

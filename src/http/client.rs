@@ -148,12 +148,6 @@ impl Client {
         Client::build(timeout, ANSWER_MAX.min(timeout))
     }
 
-    /// The client of `hookbell send`, which mostly speaks plain http to this machine: the caller's time is the only one
-    /// for an answer.
-    pub fn local(timeout: Duration) -> Client {
-        Client::build(timeout, timeout)
-    }
-
     fn build(timeout: Duration, stage: Duration) -> Client {
         let platform = agent(timeout, stage, RootCerts::PlatformVerifier);
         let bundled = agent(timeout, stage, RootCerts::WebPki);

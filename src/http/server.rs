@@ -122,11 +122,6 @@ impl Running {
         self.shared.finish(deadline);
     }
 
-    /// Connections at this moment.
-    pub fn connections(&self) -> usize {
-        self.shared.table.len()
-    }
-
     /// Bytes of bodies in flight at this moment.
     pub fn bodies_in_flight_bytes(&self) -> usize {
         self.shared.table.bodies_in_flight_bytes()

@@ -125,11 +125,6 @@ impl Table {
         Refusal::new(503, TOO_MANY_CONNECTIONS)
     }
 
-    /// How many connections there are, those on their way out included.
-    pub(super) fn len(&self) -> usize {
-        lock(&self.entries).list.len()
-    }
-
     /// Bytes of bodies in flight.
     pub(super) fn bodies_in_flight_bytes(&self) -> usize {
         self.bodies_in_flight_bytes.load(Ordering::Relaxed)
@@ -295,7 +290,7 @@ mod tests {
         assert!(seats[3].keep().is_ok());
         assert_eq!(seats[1].enter(Phase::Handling).map_err(|refusal| refusal.status), Err(503));
         drop(seats);
-        assert_eq!(table.len(), 3);
+        assert_eq!(lock(&table.entries).list.len(), 3);
         assert!(seat(&table, later).is_ok());
     }
 

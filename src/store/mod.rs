@@ -21,10 +21,7 @@ mod tests;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -91,7 +88,6 @@ pub struct Store {
     installation: Arc<str>,
     free_bytes_min: u64,
     room: Arc<Mutex<Option<(Instant, u64)>>>,
-    refused_for_room: Arc<AtomicU64>,
 }
 
 /// The store's threads. They end when [`StoreThreads::stop`] is called, after everything that was queued is written.
@@ -139,7 +135,6 @@ impl Store {
             installation: installation.into(),
             free_bytes_min,
             room: Arc::default(),
-            refused_for_room: Arc::default(),
         };
         Ok((store, StoreThreads { shared, writer, checkpoints, checkpoints_ended }))
     }
@@ -219,11 +214,6 @@ impl Store {
         self.shared.commits()
     }
 
-    /// Deliveries refused because the disk had less free space than it must have.
-    pub fn refused_for_room(&self) -> u64 {
-        self.refused_for_room.load(Ordering::Relaxed)
-    }
-
     fn submit<T: Send + 'static>(
         &self,
         terms: writer::Terms,
@@ -247,7 +237,6 @@ impl Store {
             }
         };
         if free_bytes < self.free_bytes_min {
-            self.refused_for_room.fetch_add(1, Ordering::Relaxed);
             return Err(StoreError::NoRoom { free_bytes, free_bytes_min: self.free_bytes_min });
         }
         Ok(())

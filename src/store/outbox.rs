@@ -133,7 +133,7 @@ impl Store {
     }
 }
 
-fn settle_one(
+pub(super) fn settle_one(
     connection: &Connection,
     id: i64,
     attempts: i64,

@@ -10,6 +10,8 @@ use super::{Store, StoreError, inbox::settling, writer::Durability};
 const PRUNE_ROWS_MAX: i64 = 200;
 /// Pages given back to the file system in one transaction.
 const VACUUM_PAGES_MAX: i64 = 500;
+/// Free pages that stay for the next deliveries (1 MiB): giving back what is wanted again at once wears the card.
+const FREE_PAGES_KEPT: i64 = 256;
 /// Rounds of one call; what is left goes with the next.
 const ROUNDS_MAX: u32 = 500;
 
@@ -47,29 +49,30 @@ impl Store {
                 let before_ms = match (is_large, keep) {
                     (true, _) => i64::MAX,
                     (false, Some(keep)) => now.minus(keep).ms(),
-                    (false, None) => return Ok(0),
+                    // Nothing is older than this.
+                    (false, None) => i64::MIN,
                 };
                 let removed = connection
                     .prepare_cached(&format!(
                         // The oldest settled ones first, and only then their age: without the inner limit a database
-                        // in which nothing is old would be read through each time.
+                        // in which nothing is old would be read through each time. A dead letter may still owe something to
+                        // another sink; its `processed_ms` says when nothing is owed any more.
                         "DELETE FROM delivery WHERE id IN (
                              SELECT id FROM (
                                  SELECT id, received_ms FROM delivery
-                                 WHERE status IN ({statuses}) AND stage = 'routed'
+                                 WHERE status IN ({statuses}) AND processed_ms IS NOT NULL
                                    AND id < (SELECT max(id) FROM delivery)
                                  ORDER BY id LIMIT ?2)
                              WHERE received_ms < ?1)",
                     ))?
                     .execute(params![before_ms, PRUNE_ROWS_MAX])?;
-                give_pages_back(connection)?;
-                Ok(removed)
+                Ok((removed, give_pages_back(connection)?))
             })?;
-            let removed = ticket.wait_for_ever()?;
+            let (removed, is_tight) = ticket.wait_for_ever()?;
             pruned.deliveries += removed as u64;
             match (removed, statuses) {
                 (0, QUIETLY_SETTLED) => statuses = SETTLED,
-                (0, _) => break,
+                (0, _) if is_tight => break,
                 _ => {}
             }
         }
@@ -77,12 +80,18 @@ impl Store {
     }
 }
 
-/// One page goes with each row that this pragma returns, so all of them are asked for.
-fn give_pages_back(connection: &Connection) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES_MAX})"))?;
+/// Gives free pages back to the file system, a few at a time; says whether no more than the reserve are left.
+fn give_pages_back(connection: &Connection) -> rusqlite::Result<bool> {
+    let free = || connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
+    let spare = (free()? - FREE_PAGES_KEPT).min(VACUUM_PAGES_MAX);
+    if spare <= 0 {
+        return Ok(true);
+    }
+    // One page goes with each row that this pragma returns, so all of them are asked for.
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({spare})"))?;
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
-    Ok(())
+    Ok(free()? <= FREE_PAGES_KEPT)
 }
 
 fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {

@@ -266,12 +266,21 @@ fn settling_again_after_an_unknown_outcome_changes_nothing() {
     let fixture = Fixture::new();
     fixture.owe("a", &["slack"]);
     let claim = fixture.store().claim("slack", 1).unwrap().claims.remove(0);
-    let attempts = claim.parcel.as_ref().unwrap().tried + 1;
     fixture.store().settle(vec![(claim, retry_in(Duration::ZERO))]).unwrap();
-    // The same attempt's settlement, as a sender would repeat it.
-    let again = fixture.store().claim("slack", 1).unwrap().claims.remove(0);
-    assert_eq!(again.parcel.as_ref().unwrap().tried, attempts, "the second claim is another attempt");
-    fixture.store().settle(vec![(again, Settlement::Done { receipt: None })]).unwrap();
+    // A claim is consumed by settling, so the first attempt's second settlement is written past that: as it would come from
+    // a sender that was told "unknown" although it was written. It finds the attempt over, and then another one running.
+    let again = || {
+        let late = Settlement::Dead { reason: "late".to_owned() };
+        let settling = move |connection: &Connection, now| outbox::settle_one(connection, 1, 1, &late, now);
+        let ticket = fixture.store().submit(inbox::settling(writer::Durability::Full), settling).unwrap();
+        ticket.wait(Duration::from_secs(10)).unwrap();
+    };
+    again();
+    let second = fixture.store().claim("slack", 1).unwrap().claims.remove(0);
+    assert_eq!(second.parcel.as_ref().unwrap().tried, 1);
+    again();
+    fixture.store().settle(vec![(second, Settlement::Done { receipt: None })]).unwrap();
+    again();
     assert_eq!(fixture.statuses(), ["processed"]);
 }
 
@@ -403,13 +412,28 @@ fn pruning_spares_what_is_owed_and_the_newest() {
 }
 
 #[test]
+fn a_dead_letter_goes_last_and_not_while_it_owes_another_sink() {
+    let fixture = Fixture::new();
+    fixture.owe("dead, and owed to the bell", &["slack", "bell"]);
+    fixture.owe("dead", &["slack"]);
+    fixture.owe("newest", &["bell"]);
+    for claim in fixture.store().claim("slack", 10).unwrap().claims {
+        fixture.store().settle(vec![(claim, Settlement::Dead { reason: "no".to_owned() })]).unwrap();
+    }
+    assert_eq!(fixture.statuses(), ["dead_letter", "dead_letter", "unprocessed"]);
+    assert_eq!(fixture.store().prune(None, 0, || false).unwrap().deliveries, 1);
+    let left = fixture.store().claim("bell", 10).unwrap();
+    assert_eq!(titles(&left), ["dead, and owed to the bell", "newest"]);
+}
+
+#[test]
 fn pruning_gives_space_back() {
     let fixture = Fixture::new();
-    for number in 0..40_u64 {
-        let noise = noise(number, 9000);
+    for number in 0..200_u64 {
+        let noise = noise(number, 30_000);
         fixture.accept(&format!("large-{number}"), &noise);
     }
-    let claimed = fixture.store().claim_routable(100).unwrap();
+    let claimed = fixture.store().claim_routable(1000).unwrap();
     let skipped = |routable| (routable, Decision::Skipped { events: Vec::new(), note: "nobody wants it".to_owned() });
     fixture.store().route(claimed.into_iter().map(skipped).collect()).unwrap();
     let pages = |fixture: &Fixture| -> i64 {
@@ -417,7 +441,7 @@ fn pruning_gives_space_back() {
         database.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()
     };
     let before = pages(&fixture);
-    assert!(fixture.store().prune(None, 0, || false).unwrap().deliveries > 30);
+    assert!(fixture.store().prune(None, 0, || false).unwrap().deliveries > 150);
     assert!(pages(&fixture) * 2 < before, "{} of {before} pages are left", pages(&fixture));
 }
 
@@ -575,7 +599,6 @@ fn too_little_room_is_refused_before_anything_is_written() {
     let refused = store.accept(delivery("a", "{}"), arrival(Repeats::Limit)).unwrap_err();
     assert!(matches!(refused, StoreError::NoRoom { .. }), "{refused}");
     assert!(refused.to_string().contains("free_min"), "{refused}");
-    assert_eq!(store.refused_for_room(), 1);
     assert!(fixture.statuses().is_empty());
     threads.stop(Duration::from_secs(10));
 }

@@ -1,6 +1,7 @@
 //! The worst night, in small: a full disk, a locked database, a stalled process, a missing desk.
 
 use std::{
+    io::Write,
     path::PathBuf,
     process::Command,
     time::{Duration, Instant},
@@ -8,7 +9,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::harness::{Home, http, post_sample, signed, slack::Slack};
+use crate::harness::{Home, http, signed, slack::Slack};
 
 /// A file system of its own that is soon full; `None` when this machine does not let us mount one, which is said.
 struct SmallDisk(PathBuf);
@@ -128,14 +129,14 @@ fn a_stopped_process_goes_on_where_it_was() {
     let (home, slack) = (Home::new(), Slack::start());
     home.configure(&slack.url, "");
     let service = home.start(&["run"]);
-    let door = service.door.clone();
+    let body = br#"{"action":"created","sender":{"login":"a"},"repository":{"full_name":"acme/api"}}"#;
     service.signal(Signal::STOP);
-    // The kernel takes the connection meanwhile; the answer comes when the process goes on.
-    std::thread::scope(|scope| {
-        let posting = scope.spawn(|| post_sample(&door, "pr_merged", 1));
-        service.signal(Signal::CONT);
-        assert_eq!(posting.join().expect("an answer").0, 200);
-    });
+    // The kernel takes the connection and the request; the answer comes when the process goes on.
+    let mut socket = http::connect(&service.door).expect("the kernel accepts");
+    let request = http::request("POST", "/webhooks/github", &signed("star", "1", body), body);
+    socket.write_all(&request).expect("the kernel takes it");
+    service.signal(Signal::CONT);
+    assert_eq!(http::read_answer(&mut *socket).expect("an answer").status, 200);
     slack.next();
     assert!(service.terminate().success());
 }

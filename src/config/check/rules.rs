@@ -15,12 +15,9 @@ use crate::{
     },
     event::Severity,
     provider::{FACTS, KINDS, Provider},
-    rule::{self, Condition, Rule},
+    rule::{self, Condition, OWN_FIELDS, Rule},
 };
 
-/// The event's own fields, and `label`.
-const FIELDS: &[&str] =
-    &["kind", "source", "provider", "actor", "repository", "title", "url", "severity", "subject", "label"];
 /// What a rule may name.
 pub(super) struct Known<'a> {
     pub(super) sources: &'a BTreeSet<String>,
@@ -115,9 +112,9 @@ fn condition(section: Section<'_>, known: &Known<'_>, report: &mut Report) -> Co
         if items.is_empty() {
             report.error(&node.place, Fault::new("an empty list can never match").hint("name what it should match"));
         }
-        if !FIELDS.contains(&field) && !FACTS.contains(&field) {
+        if !OWN_FIELDS.contains(&field) && !FACTS.contains(&field) {
             let fault = Fault::new(format!("no event has a field `{field}`"));
-            report.error(&node.place, fault.hint_nearest(field, FIELDS.iter().chain(FACTS).copied()));
+            report.error(&node.place, fault.hint_nearest(field, OWN_FIELDS.iter().chain(FACTS).copied()));
         }
         let mut patterns = Vec::new();
         for item in items {

@@ -54,7 +54,7 @@ fn read_request(stream: &TcpStream) -> String {
 
 fn post(address: SocketAddr, timeout: Duration) -> Result<Answer, Failure> {
     let url = format!("http://{address}{PATH}");
-    Client::local(timeout).post(&url, "application/json", &[("X-Test", "yes")], b"{}")
+    Client::with_timeout(timeout).post(&url, "application/json", &[("X-Test", "yes")], b"{}")
 }
 
 const PATIENT: Duration = Duration::from_secs(20);

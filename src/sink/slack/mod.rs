@@ -34,7 +34,11 @@ impl SlackWebhook {
         let url = self.url.expose();
         match self.client.post(url, "application/json; charset=utf-8", &[], message.to_string().as_bytes()) {
             Ok(answer) => Ok(Answer { body: without_url(&answer.body, url), ..answer }),
-            Err(failure) => Err(answer::no_answer(&without_url(&failure.to_string(), url))),
+            Err(failure) => {
+                // What comes again then carries the same reference.
+                let doubt = if failure.may_have_arrived() { " (the message may have arrived)" } else { "" };
+                Err(answer::no_answer(&without_url(&format!("{failure}{doubt}"), url)))
+            }
         }
     }
 
