@@ -8,6 +8,7 @@
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 // The vocabulary.
+pub mod allowance;
 pub mod event;
 pub mod headers;
 pub mod logfmt;

@@ -7,7 +7,7 @@ use super::Door;
 use crate::{
     headers::Single,
     http::{Head, Peer, Response},
-    provider,
+    provider::{self, Rejection},
 };
 
 /// Where an admitted request goes.
@@ -24,15 +24,48 @@ pub enum Route {
     },
 }
 
-/// An answer with the reason that only the log gets.
+/// An answer with what only the log gets.
 pub(super) struct Refused {
-    pub(super) response: Response,
+    pub(super) status: u16,
+    /// What the sender is told: the kind, never the reason.
+    told: &'static str,
+    /// What a 405 allows.
+    allow: Option<&'static str>,
+    /// What is not so by a stranger's doing alone is worth a warning.
+    pub(super) level: log::Level,
+    /// Facts for the log, `key=value`.
+    pub(super) said: String,
     pub(super) why: String,
 }
 
 impl Refused {
-    pub(super) fn new(status: u16, told: &str, why: impl Into<String>) -> Refused {
-        Refused { response: Response::error(status, told), why: why.into() }
+    fn new(head: &Head, status: u16, told: &'static str, why: impl Into<String>) -> Refused {
+        let said = format!("method={}", known_method(&head.method));
+        Refused { status, told, allow: None, level: log::Level::Info, said, why: why.into() }
+    }
+
+    fn wrong_method(head: &Head, allowed: &'static str) -> Refused {
+        let refused = Refused::new(head, 405, "method not allowed", format!("only {allowed} here"));
+        Refused { allow: Some(allowed), ..refused }
+    }
+
+    /// A request to a source that there is, which is not what its provider sends.
+    pub(super) fn rejected(source: &str, level: log::Level, rejection: &Rejection) -> Refused {
+        let status = rejection.status();
+        let told = match status {
+            400 => "bad request",
+            401 => "not authenticated",
+            _ => "refused",
+        };
+        Refused { status, told, allow: None, level, said: format!("source={source}"), why: rejection.to_string() }
+    }
+
+    pub(super) fn response(&self) -> Response {
+        let response = Response::error(self.status, self.told);
+        match self.allow {
+            Some(methods) => response.allow(methods),
+            None => response,
+        }
     }
 }
 
@@ -42,15 +75,15 @@ impl Door {
         if path == "/health" {
             return match head.method.as_str() {
                 "GET" | "HEAD" => Ok(Route::Health),
-                _ => Err(wrong_method("GET, HEAD")),
+                _ => Err(Refused::wrong_method(head, "GET, HEAD")),
             };
         }
         let name = path.strip_prefix("/webhooks/").or_else(|| path.strip_prefix("/webhook/"));
         let Some((name, source)) = name.and_then(|name| self.sources.get_key_value(name)) else {
-            return Err(Refused::new(404, "not found", "no such source or path"));
+            return Err(Refused::new(head, 404, "not found", "no such source or path"));
         };
         if head.method != "POST" {
-            return Err(wrong_method("POST"));
+            return Err(Refused::wrong_method(head, "POST"));
         }
         let client = self.client(head, peer);
         if !source.allow_from.is_empty()
@@ -60,10 +93,10 @@ impl Door {
                 Some(_) => format!("the address is not in allow_from of source {name}"),
                 None => format!("source {name} has allow_from, and CF-Connecting-IP does not tell one address"),
             };
-            return Err(Refused::new(403, "forbidden", why));
+            return Err(Refused::new(head, 403, "forbidden", why));
         }
         provider::admit(source.provider, &head.headers)
-            .map_err(|rejection| Refused::new(rejection.status(), told(rejection.status()), rejection.to_string()))?;
+            .map_err(|rejection| Refused::rejected(name, log::Level::Info, &rejection))?;
         Ok(Route::Webhook { source: name.clone(), client })
     }
 
@@ -102,17 +135,10 @@ pub(super) fn name_of(client: Option<IpAddr>, peer: &Peer) -> String {
     client.map_or_else(|| peer.to_string(), |ip| ip.to_string())
 }
 
-/// What a sender is told about a refusal: the kind, never the reason.
-pub(super) fn told(status: u16) -> &'static str {
-    match status {
-        400 => "bad request",
-        401 => "not authenticated",
-        _ => "refused",
+/// A method for the log: what a stranger invents is not repeated there.
+fn known_method(method: &str) -> &str {
+    match method {
+        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => method,
+        _ => "(unknown)",
     }
-}
-
-fn wrong_method(allowed: &'static str) -> Refused {
-    let mut refused = Refused::new(405, "method not allowed", format!("only {allowed} here"));
-    refused.response = refused.response.allow(allowed);
-    refused
 }

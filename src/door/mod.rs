@@ -2,6 +2,8 @@
 //! and nothing that happens there can change one.
 
 mod admit;
+mod crowd;
+mod failures;
 mod health;
 mod webhook;
 
@@ -9,7 +11,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -17,12 +19,18 @@ use std::{
 
 use serde::Serialize;
 
-use self::{admit::Route, health::Health};
+use self::{
+    admit::{Refused, Route},
+    crowd::Crowd,
+    failures::{Failures, Verdict},
+    health::Health,
+};
 use crate::{
+    allowance::Rate,
     config::{self, Source},
     http::{Admitted, Head, Peer, Refusal, Request, Response, Service},
     store::Store,
-    threads::{Wake, lock},
+    threads::Wake,
     time::Clock,
 };
 
@@ -36,25 +44,15 @@ pub struct Door {
     clock: Arc<dyn Clock>,
     stored: Wake,
     counters: Arc<Counters>,
-    crowd: Crowd,
+    failures: Failures,
+    refusals: Crowd,
+    overflow: Crowd,
 }
 
-/// Refusals for want of room, told once a second at most.
-#[derive(Debug, Default)]
-struct Crowd(Mutex<(Option<Instant>, u64)>);
-
-impl Crowd {
-    /// Counts one; says how many since the last time, when it is time to say so.
-    fn count(&self) -> Option<u64> {
-        let mut crowd = lock(&self.0);
-        crowd.1 += 1;
-        if crowd.0.is_some_and(|told| told.elapsed() < Duration::from_secs(1)) {
-            return None;
-        }
-        crowd.0 = Some(Instant::now());
-        Some(std::mem::take(&mut crowd.1))
-    }
-}
+/// Lines about refusals: enough to see each of a few, and not to fill a card with those of a scan.
+const REFUSALS_TOLD: Rate = Rate { every: Duration::from_millis(200), burst: 50 };
+/// Lines about requests refused for want of room.
+const OVERFLOW_TOLD: Rate = Rate { every: Duration::from_secs(1), burst: 1 };
 
 /// What the door has answered since it was opened.
 #[derive(Debug, Default)]
@@ -62,6 +60,7 @@ pub struct Counters {
     stored: AtomicU64,
     duplicate: AtomicU64,
     refused: AtomicU64,
+    limited: AtomicU64,
     unavailable: AtomicU64,
 }
 
@@ -74,6 +73,8 @@ pub struct Counts {
     pub duplicate: u64,
     /// Answered 4xx.
     pub refused: u64,
+    /// Those of them that were answered 429.
+    pub limited: u64,
     /// Answered 503.
     pub unavailable: u64,
 }
@@ -85,6 +86,7 @@ impl Counters {
             stored: self.stored.load(Ordering::Relaxed),
             duplicate: self.duplicate.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            limited: self.limited.load(Ordering::Relaxed),
             unavailable: self.unavailable.load(Ordering::Relaxed),
         }
     }
@@ -109,7 +111,9 @@ impl Door {
             clock,
             stored,
             counters,
-            crowd: Crowd::default(),
+            failures: Failures::default(),
+            refusals: Crowd::new(REFUSALS_TOLD),
+            overflow: Crowd::new(OVERFLOW_TOLD),
         }
     }
 }
@@ -120,17 +124,7 @@ impl Service for Door {
     fn admit(&self, head: &Head, peer: &Peer) -> Result<Admitted<Route>, Response> {
         match self.route(head, peer) {
             Ok(route) => Ok(Admitted::new(route)),
-            Err(refused) => {
-                self.count_refusal(refused.response.status);
-                log::info!(
-                    "refused status={} peer={} method={} why=\"{}\"",
-                    refused.response.status,
-                    admit::name_of(self.client(head, peer), peer),
-                    known_method(&head.method),
-                    refused.why
-                );
-                Err(refused.response)
-            }
+            Err(refused) => Err(self.refuse(refused, self.client(head, peer), peer)),
         }
     }
 
@@ -142,31 +136,48 @@ impl Service for Door {
     }
 
     fn refused(&self, head: Option<&Head>, peer: &Peer, refusal: &Refusal) {
-        self.count_refusal(refusal.status);
+        // Behind a tunnel the socket's peer is the tunnel; the head tells whom it speaks for.
+        let peer = || head.map_or_else(|| peer.to_string(), |head| admit::name_of(self.client(head, peer), peer));
         if refusal.status == 503 {
-            // A flood must not become a flood of lines on the card.
-            if let Some(since) = self.crowd.count() {
-                log::warn!("refused status=503 requests={since} last_peer={peer} why=\"{}\"", refusal.reason);
+            self.counters.unavailable.fetch_add(1, Ordering::Relaxed);
+            if let Some(before) = self.overflow.count(Instant::now()) {
+                log::warn!("refused status=503 peer={} requests={} why=\"{}\"", peer(), before + 1, refusal.reason);
             }
             return;
         }
-        // Behind a tunnel the socket's peer is the tunnel; the head tells whom it speaks for.
-        let peer = head.map_or_else(|| peer.to_string(), |head| admit::name_of(self.client(head, peer), peer));
-        log::info!("refused status={} peer={peer} why=\"{}\"", refusal.status, refusal.reason);
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(before) = self.may_tell() {
+            log::info!("refused status={} peer={} why=\"{}\"{before}", refusal.status, peer(), refusal.reason);
+        }
     }
 }
 
 impl Door {
-    fn count_refusal(&self, status: u16) {
-        let counter = if status == 503 { &self.counters.unavailable } else { &self.counters.refused };
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// Counts and logs a refusal, and gives its answer: 429 in place of 401 to who fails too often.
+    fn refuse(&self, refused: Refused, client: Option<IpAddr>, peer: &Peer) -> Response {
+        let Refused { status, level, ref said, ref why, .. } = refused;
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        let peer = admit::name_of(client, peer);
+        if status == 401
+            && let Verdict::TooOften { retry_after, tell } = self.failures.count(client, Instant::now())
+        {
+            self.counters.limited.fetch_add(1, Ordering::Relaxed);
+            if let Some(requests) = tell {
+                log::warn!(
+                    "refused status=429 peer={peer} {said} requests={requests} why=\"fails too often; at last: {why}\""
+                );
+            }
+            return Response::error(429, "too many requests that are not authenticated").retry_after(retry_after);
+        }
+        if let Some(before) = self.may_tell() {
+            log::log!(level, "refused status={status} peer={peer} {said} why=\"{why}\"{before}");
+        }
+        refused.response()
     }
-}
 
-/// A method for the log: what a stranger invents is not repeated there.
-fn known_method(method: &str) -> &str {
-    match method {
-        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => method,
-        _ => "(unknown)",
+    /// Whether a line about a refusal may be written now; what it has to say about those before that were not.
+    fn may_tell(&self) -> Option<String> {
+        let before = self.refusals.count(Instant::now())?;
+        Some(if before == 0 { String::new() } else { format!(" untold={before}") })
     }
 }

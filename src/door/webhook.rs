@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Door,
-    admit::{self, Route},
+    admit::{self, Refused, Route},
 };
 use crate::{
     http::{Request, Response},
@@ -33,17 +33,14 @@ impl Door {
         let Some(source) = self.sources.get(&name) else {
             return Response::error(404, "not found");
         };
-        let peer = admit::name_of(client, &peer);
         let unverified = Unverified { target: head.target, headers: head.headers, body };
         let delivery = match provider::verify(source.provider, &source.secrets, unverified, self.clock.wall()) {
             Ok(delivery) => delivery,
             Err(rejection) => {
-                let status = rejection.status();
-                self.count_refusal(status);
-                log::warn!("refused status={status} source={name} peer={peer} why=\"{rejection}\"");
-                return Response::error(status, admit::told(status));
+                return self.refuse(Refused::rejected(&name, log::Level::Warn, &rejection), client, &peer);
             }
         };
+        let peer = admit::name_of(client, &peer);
         // Both come from headers, which no signature covers.
         let (event, id) = (logfmt::value(delivery.event_type()), logfmt::value(delivery.id().unwrap_or("-")));
         let said = format!("event={event} delivery={id}");

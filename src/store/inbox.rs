@@ -179,7 +179,11 @@ impl Store {
                 ])?;
             Ok(Accepted::New { id, notes, is_skipped })
         })?;
-        ticket.wait(timeout)
+        let accepted = ticket.wait(timeout);
+        if matches!(accepted, Err(StoreError::TooSlow { .. })) {
+            self.shared.drop_expired();
+        }
+        accepted
     }
 
     /// Claims the oldest deliveries that nobody has routed, `count` at most. A delivery that was claimed before and never

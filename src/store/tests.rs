@@ -586,6 +586,7 @@ fn a_stalled_disk_is_an_answer_in_time() {
     arriving.deadline = Instant::now() + Duration::from_millis(300);
     let refused = fixture.store().accept(delivery("a", "{}"), arriving).unwrap_err();
     assert!(matches!(refused, StoreError::TooSlow { .. }), "{refused}");
+    assert_eq!(fixture.store().shared.queued_bytes(), 0, "nobody waits for it, so it holds no memory");
     release.send(()).unwrap();
     stuck.wait(Duration::from_secs(10)).unwrap();
     // Its deadline had passed, so it was never run: the retry is the first.

@@ -181,6 +181,18 @@ impl Shared {
         Ok(Ticket { slot })
     }
 
+    /// Frees what jobs hold whose deadline has passed. The writer does so before each batch; whoever gave up on a job does
+    /// it while a batch is stuck, so that the queue holds no more than what somebody waits for.
+    pub(super) fn drop_expired(&self) {
+        lock(&self.queue).drop_expired();
+    }
+
+    /// Bytes that wait.
+    #[cfg(test)]
+    pub(super) fn queued_bytes(&self) -> usize {
+        lock(&self.queue).bytes
+    }
+
     /// Lets the thread end once the queue is empty.
     pub(super) fn stop(&self) {
         lock(&self.queue).is_stopped = true;

@@ -293,3 +293,35 @@ fn the_door_refuses_by_the_book() {
     let mut service = service;
     assert!(!service.log().iter().any(|line| line.contains(SECRET) || line.contains("secret-part")));
 }
+
+#[test]
+fn who_fails_too_often_is_told_to_wait_and_who_is_proven_never_is() {
+    let (home, slack) = (Home::new(), Slack::start());
+    home.configure(&slack.url, "");
+    let mut service = home.start(&["run"]);
+    let door = service.door.clone();
+    let ask = |client: &str, fields: &[(String, String)], body: &[u8]| {
+        let headers = [fields, &[("CF-Connecting-IP".to_owned(), client.to_owned())]].concat();
+        http::post(&door, "/webhooks/github", &headers, body).unwrap()
+    };
+    let forged = |number: u32| {
+        // With a signature of another body, and with none at all.
+        if number.is_multiple_of(2) {
+            signed("push", "1", b"{ }")
+        } else {
+            vec![("X-GitHub-Event".to_owned(), "push".to_owned())]
+        }
+    };
+    let statuses: Vec<u16> = (0..60).map(|number| ask("192.0.2.1", &forged(number), b"{}").status).collect();
+    let first = statuses.iter().position(|status| *status == 429).expect("60 failures are too many");
+    assert!((20..40).contains(&first), "{statuses:?}");
+    assert!(statuses[..first].iter().all(|status| *status == 401), "{statuses:?}");
+    let limited = ask("192.0.2.1", &forged(0), b"{}");
+    assert_eq!(limited.status, 429, "{}", limited.body);
+    assert!(limited.head.contains("\r\nRetry-After: "), "{}", limited.head);
+    service.wait_for_log("refused status=429 peer=192.0.2.1 source=github requests=1 ");
+
+    assert_eq!(ask("192.0.2.1", &signed("ping", "1", b"{}"), b"{}").status, 200, "proven, whoever failed before");
+    assert_eq!(ask("192.0.2.2", &forged(0), b"{}").status, 401, "another address");
+    assert_eq!(ask("192.0.2.1", &forged(0), b"{}").status, 429, "and that changes nothing for the forger");
+}
