@@ -32,8 +32,11 @@ use crate::threads::{lock, spawn};
 /// appetite. There may be hundreds of these threads.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Threads that may wait for their turn. Those that a busy minute left over end.
+/// Threads that may wait for their turn as long as it takes.
 const IDLE_MAX: usize = 8;
+
+/// Those that a busy moment left over wait this long for the next one: commits release senders in waves.
+const SURPLUS_WAIT: Duration = Duration::from_secs(10);
 
 /// The pause when the system is out of descriptors or memory: accepting at once would fail at once.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -233,12 +236,15 @@ impl Shared {
     /// Waits until the listeners are free and takes them. `None` when this thread shall end.
     fn follow(&self) -> Option<Vec<Listener>> {
         let mut crew = lock(&self.crew);
-        if crew.listeners.is_none() && crew.waiting >= IDLE_MAX {
-            return None;
-        }
         crew.waiting += 1;
+        let since = Instant::now();
         while crew.listeners.is_none() && !crew.stopping {
-            crew = wait(&self.lead, crew, None);
+            let left = SURPLUS_WAIT.saturating_sub(since.elapsed());
+            crew = match crew.waiting > IDLE_MAX {
+                true if left.is_zero() => break,
+                true => wait(&self.lead, crew, Some(left)),
+                false => wait(&self.lead, crew, None),
+            };
         }
         crew.waiting -= 1;
         crew.listeners.take()

@@ -1,6 +1,10 @@
 //! How a body and its headers are kept: packed by the door's thread, before the writer is asked for anything.
 
-use crate::headers::Headers;
+use std::{io, sync::Mutex};
+
+use zstd::bulk::Compressor;
+
+use crate::{headers::Headers, threads::lock};
 
 use super::StoreError;
 
@@ -20,16 +24,40 @@ pub(super) struct Packed {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Packs, or keeps the bytes as they are when that is shorter.
-pub(super) fn pack(raw: Vec<u8>) -> Packed {
-    let raw_bytes = raw.len();
-    if raw_bytes >= PACK_BYTES_MIN
-        && let Ok(bytes) = zstd::bulk::compress(&raw, ZSTD_LEVEL)
-        && bytes.len() < raw_bytes
-    {
-        return Packed { codec: "zstd", raw_bytes, bytes };
+/// Packs bodies, with a few compressors that are kept: making one costs as much as packing a small body. Few, because
+/// each keeps over a megabyte once it has seen a large body, and more than there are processors would only wait.
+#[derive(Default)]
+pub(super) struct Packer(Mutex<Vec<Compressor<'static>>>);
+
+/// Compressors that wait for work.
+const COMPRESSORS_MAX: usize = 4;
+
+impl Packer {
+    /// Packs, or keeps the bytes as they are when that is shorter.
+    pub(super) fn pack(&self, raw: Vec<u8>) -> Packed {
+        let raw_bytes = raw.len();
+        match (raw_bytes >= PACK_BYTES_MIN).then(|| self.compress(&raw)) {
+            Some(Ok(bytes)) if bytes.len() < raw_bytes => Packed { codec: "zstd", raw_bytes, bytes },
+            // Also what a compressor without memory says: the bytes themselves are as good.
+            _ => Packed { codec: "raw", raw_bytes, bytes: raw },
+        }
     }
-    Packed { codec: "raw", raw_bytes, bytes: raw }
+
+    fn compress(&self, raw: &[u8]) -> io::Result<Vec<u8>> {
+        let kept = lock(&self.0).pop();
+        let mut compressor = match kept {
+            Some(compressor) => compressor,
+            None => Compressor::new(ZSTD_LEVEL)?,
+        };
+        let mut bytes = compressor.compress(raw)?;
+        // It was made for the worst case, and may wait for the disk a while.
+        bytes.shrink_to_fit();
+        let mut kept = lock(&self.0);
+        if kept.len() < COMPRESSORS_MAX {
+            kept.push(compressor);
+        }
+        Ok(bytes)
+    }
 }
 
 /// The bytes that were sent.
@@ -96,8 +124,9 @@ mod tests {
 
     #[test]
     fn bodies_come_back_as_they_went() {
+        let packer = Packer::default();
         for raw in [Vec::new(), b"{}".to_vec(), vec![b'x'; 100_000], (0..=255).collect::<Vec<u8>>()] {
-            let packed = pack(raw.clone());
+            let packed = packer.pack(raw.clone());
             assert_eq!(packed.raw_bytes, raw.len());
             assert_eq!(unpack(packed.codec, &packed.bytes).unwrap(), raw);
         }

@@ -8,6 +8,7 @@ use std::{
 
 use rusqlite::{
     Connection, OpenFlags,
+    config::DbConfig,
     functions::FunctionFlags,
     hooks::{AuthAction, AuthContext, Authorization},
 };
@@ -42,7 +43,7 @@ pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
         // Checkpoints run in a thread of their own, beside the commits.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         // After a burst the log shrinks back instead of keeping its size for ever.
-        connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
+        connection.pragma_update(None, "journal_size_limit", 32 * 1024 * 1024)?;
         // Sorting must not create files on the card.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -50,6 +51,8 @@ pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
         connection.pragma_update(None, "trusted_schema", false)?;
         let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
         connection.set_prepared_statement_cache_capacity(64);
+        // A statement keeps its plan whatever is bound to it. Otherwise SQLite prepares some anew at each use.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok((journal, synchronous))
     };
     let (journal, synchronous) = prepare(&connection).map_err(|cause| open_error(path, &cause))?;

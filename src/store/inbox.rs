@@ -129,7 +129,7 @@ impl Store {
         let sha256 = provider::body_sha256(&parts.body);
         let body_hash = i64::from_be_bytes(sha256[..8].try_into().unwrap_or_default());
         let headers = body::headers_to_json(&parts.headers);
-        let packed = body::pack(parts.body);
+        let packed = self.packer.pack(parts.body);
         let terms = Terms {
             class: Class::Accept,
             durability: Durability::Full,
@@ -258,11 +258,18 @@ fn find_same(
         None => connection
             .prepare_cached(
                 "SELECT id FROM delivery
-                 WHERE body_hash = ?1 AND source = ?2 AND delivery_id IS NULL AND received_ms > ?3 LIMIT 1",
+                 WHERE received_ms / 3600000 IN (?4 - 1, ?4, ?4 + 1) AND body_hash = ?1
+                     AND source = ?2 AND delivery_id IS NULL AND received_ms > ?3 LIMIT 1",
             )?
-            .query_row(params![body_hash, source, now.minus(REPEAT_WINDOW).ms()], |row| row.get(0))
+            .query_row(params![body_hash, source, now.minus(REPEAT_WINDOW).ms(), hour(now)], |row| row.get(0))
             .optional(),
     }
+}
+
+/// The hour as the index `delivery_body` has it. Windows of an hour at most, and steps of the clock that are too small to
+/// be corrected, stay within the hours beside it.
+fn hour(now: Timestamp) -> i64 {
+    now.ms() / 3_600_000
 }
 
 /// What is unusual about a new delivery, and whether it repeats too often to be handled.
@@ -286,9 +293,14 @@ fn judge_repeat(
     let earlier: i64 = connection
         .prepare_cached(
             "SELECT count(*) FROM (
-                 SELECT 1 FROM delivery WHERE body_hash = ?1 AND source = ?2 AND received_ms > ?3 LIMIT ?4)",
+                 SELECT 1 FROM delivery
+                 WHERE received_ms / 3600000 IN (?5 - 1, ?5, ?5 + 1) AND body_hash = ?1
+                     AND source = ?2 AND received_ms > ?3 LIMIT ?4)",
         )?
-        .query_row(params![body_hash, arrival.source, now.minus(REPEATS_WINDOW).ms(), REPEATS_MAX], |row| row.get(0))?;
+        .query_row(
+            params![body_hash, arrival.source, now.minus(REPEATS_WINDOW).ms(), REPEATS_MAX, hour(now)],
+            |row| row.get(0),
+        )?;
     if earlier > 0 {
         notes.push("possible_replay");
     }

@@ -85,6 +85,7 @@ impl Status {
 pub struct Store {
     path: PathBuf,
     shared: Arc<writer::Shared>,
+    packer: Arc<body::Packer>,
     installation: Arc<str>,
     free_bytes_min: u64,
     room: Arc<Mutex<Option<(Instant, u64)>>>,
@@ -132,6 +133,7 @@ impl Store {
         let store = Store {
             path: path.to_owned(),
             shared: shared.clone(),
+            packer: Arc::default(),
             installation: installation.into(),
             free_bytes_min,
             room: Arc::default(),

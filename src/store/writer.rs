@@ -26,8 +26,9 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const QUEUE_JOBS_MAX: usize = 1024;
 /// Bytes that wait.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Pages in the write-ahead log after which a checkpoint is due (4 MiB).
-const CHECKPOINT_PAGES: u32 = 1000;
+/// Pages in the write-ahead log after which a checkpoint is due (16 MiB). A page that many commits change is then written
+/// to the database once; a larger log would only take longer to read after a crash.
+const CHECKPOINT_PAGES: u32 = 4000;
 /// Pages after which the writer itself waits for the checkpoint, so that the log cannot grow without limit while
 /// commits keep overtaking the checkpoint thread.
 const CHECKPOINT_PAGES_FORCED: u32 = 16_000;
