@@ -51,6 +51,46 @@ pub fn read(pid: u32) -> io::Result<Reading> {
     })
 }
 
+/// Reads about a process and all that descend from it, added up. Memory that they share is counted for each of them.
+///
+/// # Errors
+/// When the process itself has ended, or is not ours.
+pub fn read_tree(pid: u32) -> io::Result<Reading> {
+    let mut sum = read(pid)?;
+    for descendant in descendants(pid)? {
+        // It may end between its listing and this.
+        let Ok(reading) = read(descendant) else { continue };
+        sum.resident_bytes += reading.resident_bytes;
+        sum.resident_peak_bytes += reading.resident_peak_bytes;
+        sum.threads += reading.threads;
+        sum.voluntary_switches += reading.voluntary_switches;
+        sum.written_bytes += reading.written_bytes;
+        sum.cpu_ms += reading.cpu_ms;
+    }
+    Ok(sum)
+}
+
+/// The living children of a process, their children, and so on.
+fn descendants(pid: u32) -> io::Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        // Field 4 of proc_pid_stat(5).
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+        parents.extend(parent.map(|parent| (child, parent)));
+    }
+    let mut found = vec![pid];
+    let mut looked_at = 0;
+    while let Some(parent) = found.get(looked_at).copied() {
+        looked_at += 1;
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+    }
+    found.remove(0);
+    Ok(found)
+}
+
 fn field(text: &str, name: &str) -> u64 {
     text.lines()
         .find_map(|line| line.strip_prefix(name))
@@ -68,5 +108,14 @@ mod tests {
         let reading = read(std::process::id()).unwrap();
         assert!(reading.resident_bytes > 100_000 && reading.resident_peak_bytes >= reading.resident_bytes);
         assert!(reading.threads >= 1 && reading.voluntary_switches > 0);
+    }
+
+    #[test]
+    fn a_child_is_counted_in() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(descendants(std::process::id()).unwrap().contains(&child.id()));
+        assert!(read_tree(std::process::id()).unwrap().threads >= 2);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }
