@@ -53,6 +53,8 @@ const LAST_WRITES_WITHIN: Duration = Duration::from_secs(1);
 const DOOR_STOP_WITHIN: Duration = Duration::from_secs(4);
 /// A worker that was not told of a delivery looks for itself; telling it again this soon is enough.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
+/// Before the worker is told again when none was there: asking at each delivery would cost the door more than storing it.
+const NOBODY_LISTENS: Duration = Duration::from_secs(1);
 
 /// Why the daemon could not start.
 #[derive(Debug)]
@@ -259,14 +261,19 @@ impl Daemon {
     /// In the split form: tells the worker that there is something to route, beside the door's threads.
     fn start_teller(&mut self, settings: &Settings) -> Result<Wake, StartError> {
         let wake = self.new_wake();
-        let (told, stop, path) = (wake.clone(), self.stop.clone(), settings.store.path.clone());
+        let (told, rest, stop, path) = (wake.clone(), self.new_wake(), self.stop.clone(), settings.store.path.clone());
         self.spawn("tell-worker", move || {
             while !stop.is_told() {
-                if told.wait(TELL_AGAIN)
-                    && let Err(error) = control::ask(&path, &control::Request::Wake)
-                {
-                    log::debug!("cannot tell the worker, it will look for itself: {error}");
+                if !told.wait(TELL_AGAIN) {
+                    continue;
                 }
+                match control::ask(&path, &control::Request::Wake) {
+                    Ok(Some(_)) => continue,
+                    // A worker that starts looks for itself.
+                    Ok(None) => {}
+                    Err(error) => log::debug!("cannot tell the worker, it will look for itself: {error}"),
+                }
+                rest.wait(NOBODY_LISTENS);
             }
         })?;
         Ok(wake)
