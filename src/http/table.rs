@@ -22,7 +22,7 @@ use crate::threads::lock;
 /// A connection younger than this is shed for a newcomer only when nobody else can be: it may not have had its chance yet.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A connection younger than this may not have been looked at yet, when there is much to do.
+/// A connection younger than this may be in the middle of being looked at, when there is much to do.
 const FRESH: Duration = Duration::from_millis(25);
 
 /// Bodies larger than this wait until those that were shed have given their memory back. What senders sign is smaller,
@@ -262,7 +262,7 @@ enum Reluctance {
     /// Seated then. Who came first goes first: a request that comes in one piece needs less than it takes to fill the
     /// table anew.
     Young(Instant),
-    /// Seated with so many bytes, just now: its thread may not even have looked at them.
+    /// Seated with so many bytes, and not looked at yet or only just now: that it is not done is not its fault.
     Fresh(u64, Instant),
 }
 
@@ -273,13 +273,16 @@ impl Entry {
         match progress.phase {
             _ if progress.shed.is_some() => None,
             Phase::Lingering => Some(Reluctance::Lingering),
-            Phase::Head | Phase::Body if now.saturating_duration_since(self.seated) > GRACE => {
-                Some(Reluctance::Slow(progress.bytes))
+            Phase::Head | Phase::Body => {
+                let age = now.saturating_duration_since(self.seated);
+                // Nobody is seated before its first byte: while there are none, its thread has not looked.
+                Some(match progress.bytes {
+                    0 => Reluctance::Fresh(self.seated_bytes, self.seated),
+                    bytes if age > GRACE => Reluctance::Slow(bytes),
+                    _ if age > FRESH => Reluctance::Young(self.seated),
+                    _ => Reluctance::Fresh(self.seated_bytes, self.seated),
+                })
             }
-            Phase::Head | Phase::Body if now.saturating_duration_since(self.seated) > FRESH => {
-                Some(Reluctance::Young(self.seated))
-            }
-            Phase::Head | Phase::Body => Some(Reluctance::Fresh(self.seated_bytes, self.seated)),
             Phase::Handling | Phase::Answering => None,
         }
     }
