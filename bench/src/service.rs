@@ -5,8 +5,11 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{RecvTimeoutError, channel},
-    thread,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, channel},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -25,6 +28,9 @@ pub struct Service {
     pub address: SocketAddr,
     /// From exec to ready.
     pub ready_after: Duration,
+    /// Reads what it says until its end, and keeps the lines about panics.
+    reader: Option<JoinHandle<()>>,
+    panics: Arc<Mutex<Vec<String>>>,
 }
 
 impl Service {
@@ -39,18 +45,24 @@ impl Service {
         let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe"))?;
         let (lines, log) = channel();
         // Goes on reading after that: a full pipe would stop the service.
-        thread::spawn(move || {
+        let panics = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&panics);
+        let mut reader = Some(thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if line.contains("panicked") {
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+                }
                 // Nobody listens any more once it is ready.
                 let _ = lines.send((Instant::now(), line));
             }
-        });
+        }));
         let mut seen = Vec::new();
         loop {
             match log.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
                 Ok((at, line)) => {
                     if let Some(address) = said(&line) {
-                        return Ok(Service { child, address, ready_after: at - start });
+                        let (ready_after, reader) = (at - start, reader.take());
+                        return Ok(Service { child, address, ready_after, reader, panics });
                     }
                     seen.push(line);
                 }
@@ -70,6 +82,15 @@ impl Service {
     /// # Errors
     /// See [`start`](Service::start).
     pub fn hookbell(executable: &Path, home: &Path, role: &str, door: &str) -> io::Result<Service> {
+        Service::hookbell_by(Command::new(executable), home, role, door)
+    }
+
+    /// The same with a command of the caller's, which gets the role as its last argument: a limit or another user may
+    /// stand before it.
+    ///
+    /// # Errors
+    /// See [`start`](Service::start).
+    pub fn hookbell_by(mut command: Command, home: &Path, role: &str, door: &str) -> io::Result<Service> {
         let configuration = home.join("hookbell.toml");
         std::fs::write(
             &configuration,
@@ -78,7 +99,6 @@ impl Service {
                  [sources.github]\nprovider = \"github\"\nsecret = {{ env = \"GITHUB_WEBHOOK_SECRET\" }}\n"
             ),
         )?;
-        let mut command = Command::new(executable);
         command
             .arg(role)
             .current_dir(home)
@@ -104,6 +124,16 @@ impl Service {
     /// When it has ended.
     pub fn reading(&self) -> io::Result<process::Reading> {
         process::read(self.child.id())
+    }
+
+    /// What, called after [`stop`](Service::stop), returns the lines in which its log speaks of panics.
+    pub fn panics(&mut self) -> impl FnOnce() -> Vec<String> + use<> {
+        let (reader, panics) = (self.reader.take(), Arc::clone(&self.panics));
+        move || {
+            // It ends with the pipe; its own panic has been printed.
+            let _ = reader.map(JoinHandle::join);
+            panics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        }
     }
 
     /// How it ended, when it has.
