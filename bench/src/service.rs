@@ -6,8 +6,11 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{RecvTimeoutError, channel},
-    thread,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, channel},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -26,6 +29,9 @@ pub struct Service {
     pub address: SocketAddr,
     /// From exec to ready.
     pub ready_after: Duration,
+    /// Reads what it says until its end, and keeps the lines about panics.
+    reader: Option<JoinHandle<()>>,
+    panics: Arc<Mutex<Vec<String>>>,
 }
 
 impl Service {
@@ -40,18 +46,24 @@ impl Service {
         let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe"))?;
         let (lines, log) = channel();
         // Goes on reading after that: a full pipe would stop the service.
-        thread::spawn(move || {
+        let panics = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&panics);
+        let mut reader = Some(thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if line.contains("panicked") {
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+                }
                 // Nobody listens any more once it is ready.
                 let _ = lines.send((Instant::now(), line));
             }
-        });
+        }));
         let mut seen = Vec::new();
         loop {
             match log.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
                 Ok((at, line)) => {
                     if let Some(address) = said(&line) {
-                        return Ok(Service { child, address, ready_after: at - start });
+                        let (ready_after, reader) = (at - start, reader.take());
+                        return Ok(Service { child, address, ready_after, reader, panics });
                     }
                     seen.push(line);
                 }
@@ -83,7 +95,13 @@ impl Service {
         loop {
             let text = String::from_utf8_lossy(&fs::read(log)?).into_owned();
             if let Some(address) = said(&text) {
-                return Ok(Service { child, address, ready_after: start.elapsed() });
+                return Ok(Service {
+                    child,
+                    address,
+                    ready_after: start.elapsed(),
+                    reader: None,
+                    panics: Arc::default(),
+                });
             }
             if child.try_wait()?.is_some() || start.elapsed() > PATIENCE {
                 // It is of no use to anybody, ended or not.
@@ -101,7 +119,16 @@ impl Service {
     /// # Errors
     /// See [`start`](Service::start).
     pub fn hookbell(executable: &Path, home: &Path, role: &str, door: &str) -> io::Result<Service> {
-        let command = Service::hookbell_command(executable, home, role, door)?;
+        Service::hookbell_by(Command::new(executable), home, role, door)
+    }
+
+    /// The same with a command of the caller's, which gets the role as its last argument: a limit or another user may
+    /// stand before it.
+    ///
+    /// # Errors
+    /// See [`start`](Service::start).
+    pub fn hookbell_by(command: Command, home: &Path, role: &str, door: &str) -> io::Result<Service> {
+        let command = Service::hookbell_command(command, home, role, door)?;
         let mut address = None;
         Service::start(command, |line| {
             let listening = line.split("listening address=http://").nth(1);
@@ -110,11 +137,11 @@ impl Service {
         })
     }
 
-    /// Writes that configuration, and makes the command of [`hookbell`](Service::hookbell) without starting it.
+    /// Writes that configuration, and completes the command without starting it.
     ///
     /// # Errors
     /// When the configuration cannot be written.
-    pub fn hookbell_command(executable: &Path, home: &Path, role: &str, door: &str) -> io::Result<Command> {
+    pub fn hookbell_command(mut command: Command, home: &Path, role: &str, door: &str) -> io::Result<Command> {
         let configuration = home.join("hookbell.toml");
         fs::write(
             &configuration,
@@ -123,7 +150,6 @@ impl Service {
                  [sources.github]\nprovider = \"github\"\nsecret = {{ env = \"GITHUB_WEBHOOK_SECRET\" }}\n"
             ),
         )?;
-        let mut command = Command::new(executable);
         command
             .arg(role)
             .current_dir(home)
@@ -152,6 +178,16 @@ impl Service {
     /// When it has ended.
     pub fn reading_of_tree(&self) -> io::Result<process::Reading> {
         process::read_tree(self.child.id())
+    }
+
+    /// What, called after [`stop`](Service::stop), returns the lines in which its log speaks of panics.
+    pub fn panics(&mut self) -> impl FnOnce() -> Vec<String> + use<> {
+        let (reader, panics) = (self.reader.take(), Arc::clone(&self.panics));
+        move || {
+            // It ends with the pipe; its own panic has been printed.
+            let _ = reader.map(JoinHandle::join);
+            panics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        }
     }
 
     /// How it ended, when it has.

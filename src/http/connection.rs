@@ -9,13 +9,14 @@ use std::{
 use super::{
     Admitted, Limits, Peer, Request, Response, Service,
     body::BodyReader,
+    lobby::Guest,
     request::{Framing, Head, HeadReader, Refusal},
     socket::{Broken, Stream},
-    table::{Phase, Seat, Table},
+    table::{Phase, Seat},
 };
 
-/// Bytes per read. On the stack, so it counts against the server's small stacks.
-const READ_BYTES: usize = 16 * 1024;
+/// Bytes per read. On the stack, so it counts against the server's small stacks, and in hundreds of threads.
+const READ_BYTES: usize = 8 * 1024;
 
 /// Writing an answer may take this long even when the request's deadline is over.
 const ANSWER_MIN: Duration = Duration::from_secs(5);
@@ -77,10 +78,9 @@ pub(super) fn serve<S: Service>(service: &S, limits: &Limits, seat: &Seat<'_>) {
     answer(&response.encode(&known.method), rest, limits, seat);
 }
 
-/// Tells a newcomer that there is no place for it.
-pub(super) fn turn_away<S: Service>(service: &S, stream: &Stream, peer: &Peer) {
-    let refusal = Table::no_seat();
-    report(service, None, peer, &refusal);
+/// Tells somebody who is not served why, as far as the socket takes it at once.
+pub(super) fn turn_away<S: Service>(service: &S, Guest { stream, peer, .. }: &Guest, refusal: &Refusal) {
+    report(service, None, peer, refusal);
     if stream.send_all(&refusal.response().encode(""), Instant::now()).is_ok() {
         stream.end_writing();
         // What has arrived already is thrown away, so that most get to read the answer. Nobody is waited for: this thread
@@ -181,7 +181,12 @@ fn receive(seat: &Seat<'_>, buffer: &mut [u8], deadline: Instant) -> Result<usiz
 }
 
 fn late() -> End {
-    Refusal::new(408, "too slow").into()
+    too_slow().into()
+}
+
+/// What those are told whose time is over.
+pub(super) fn too_slow() -> Refusal {
+    Refusal::new(408, "too slow")
 }
 
 fn send_continue(seat: &Seat<'_>, deadline: Instant) -> Result<(), End> {

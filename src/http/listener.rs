@@ -39,8 +39,9 @@ struct SocketFile {
 }
 
 /// Connections that wait in the kernel to be accepted: a burst shall wait there and not in a lost SYN's back-off of a
-/// second. The standard library asks for 128; the system's own limit (`net.core.somaxconn`) caps this.
-const BACKLOG: i32 = 1024;
+/// second. The lobby takes tens of thousands a second, so that they do not wait long. The standard library asks for 128;
+/// the system's own limit (`net.core.somaxconn`) caps this.
+const BACKLOG: i32 = 4096;
 
 impl Listener {
     /// Binds and listens.

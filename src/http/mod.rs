@@ -2,13 +2,14 @@
 //! refuses to know what a request means.
 //!
 //! Inward, a connection carries one request and is then closed. [`request`] and [`body`] turn bytes into a request and
-//! know no socket, `connection` feeds them from one under a deadline, `table` knows all connections and who has to give
-//! way, `server` owns the threads. Outward, [`client`] is the only way.
+//! know no socket, `connection` feeds them from one under a deadline, `lobby` keeps those that have not spoken
+//! yet, `table` knows all others and who has to give way, `server` owns the threads. Outward, [`client`] is the only way.
 
 pub mod body;
 pub mod client;
 mod connection;
 mod listener;
+mod lobby;
 pub mod request;
 mod response;
 mod server;

@@ -1,9 +1,9 @@
 //! The listener's threads. Owns who accepts, who serves and how all of it ends; refuses to know what a request means.
 //!
-//! Leader and followers: at any time one thread holds the listeners and accepts. With a connection in its hands it
-//! passes the listeners on, to a thread that waits or to a new one, and serves the connection itself. So there is no
-//! queue between accepting and serving, nothing is handed over, and an idle server sleeps in one `poll` without a
-//! time-out.
+//! Leader and followers: at any time one thread holds the front, which is the listeners and those who were accepted and
+//! have not spoken yet. With a connection in its hands that speaks it passes the front on, to a thread that waits or
+//! to a new one, and serves the connection itself. So there is no queue between accepting and serving, nothing is handed
+//! over, and an idle server sleeps in one `poll` without a time-out.
 
 use std::{
     io,
@@ -22,8 +22,8 @@ use rustix::{
 };
 
 use super::{
-    Limits, Listener, Peer, Service, connection,
-    socket::Stream,
+    Limits, Listener, Refusal, Service, connection,
+    lobby::{Guest, Leaver, Lobby},
     table::{Seat, Table},
 };
 use crate::threads::{lock, spawn};
@@ -40,6 +40,18 @@ const SURPLUS_WAIT: Duration = Duration::from_secs(10);
 
 /// The pause when the system is out of descriptors or memory: accepting at once would fail at once.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// The pause when somebody was shed for that: its thread gives the descriptor back at once.
+const BACK_OFF_SHED: Duration = Duration::from_millis(2);
+
+/// After so many it is looked again who of those accepted speaks.
+const ACCEPTED_AT_ONCE_MAX: usize = 64;
+
+/// So many silent ones go when descriptors have run out: the next newcomers need one each.
+const RELIEF: usize = 8;
+
+/// So many go that have spoken when there are no silent ones. One at a time would let a flood fill the kernel's queue.
+const RELIEF_SPOKEN: usize = 4;
 
 /// A server that is not started yet.
 #[derive(Debug)]
@@ -64,7 +76,7 @@ struct Shared {
     table: Table,
     name: String,
     crew: Mutex<Crew>,
-    /// The listeners are free, or it is time to end.
+    /// The front is free, or it is time to end.
     lead: Condvar,
     /// A thread has ended.
     ended: Condvar,
@@ -76,14 +88,29 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Crew {
-    /// The listeners, when nobody leads. Who takes them leads.
-    listeners: Option<Vec<Listener>>,
+    /// When nobody leads. Who takes it leads.
+    front: Option<Front>,
     waiting: usize,
     threads: usize,
     /// How many there ever were, for their names.
     started: usize,
     handles: Vec<JoinHandle<()>>,
     stopping: bool,
+}
+
+/// What the leader has before it.
+#[derive(Debug)]
+struct Front {
+    listeners: Vec<Listener>,
+    lobby: Lobby,
+}
+
+/// What the leader sees when it looks up.
+struct Seen {
+    /// Somebody wants to be accepted.
+    newcomer: bool,
+    /// Who in the lobby can be read from, by position.
+    ready: Vec<bool>,
 }
 
 impl<S: Service> Server<S> {
@@ -103,7 +130,7 @@ impl<S: Service> Server<S> {
             limits,
             table: Table::new(limits.connections_max, limits.bodies_in_flight_bytes_max),
             name: name.to_owned(),
-            crew: Mutex::new(Crew { listeners: Some(listeners), ..Crew::default() }),
+            crew: Mutex::new(Crew { front: Some(Front { listeners, lobby: Lobby::default() }), ..Crew::default() }),
             lead: Condvar::new(),
             ended: Condvar::new(),
             stopped,
@@ -174,42 +201,58 @@ impl Drop for Tally<'_> {
     }
 }
 
-/// The life of a thread: wait for the listeners, accept one connection, pass the listeners on, serve.
+/// The life of a thread: wait for the front, find one who speaks, pass the front on, serve.
 fn work<S: Service>(shared: &Arc<Shared>, service: &Arc<S>) {
-    while let Some(listeners) = shared.follow() {
-        let Some(seat) = shared.lead(&**service, &listeners) else { return };
-        pass_on(shared, service, listeners);
+    while let Some(mut front) = shared.follow() {
+        let Some(seat) = shared.lead(&**service, &mut front) else {
+            shared.clear(&**service, front);
+            return;
+        };
+        let left = pass_on(shared, service, front, &seat);
         connection::serve(&**service, &shared.limits, &seat);
+        drop(seat);
+        if let Some(front) = left {
+            shared.clear(&**service, front);
+            return;
+        }
     }
 }
 
-/// Gives the listeners to a thread that waits, or to a new one, or leaves them for whoever is done first.
-fn pass_on<S: Service>(shared: &Arc<Shared>, service: &Arc<S>, listeners: Vec<Listener>) {
+/// Gives the front to a thread that waits, or to a new one, or leaves it for whoever is done first. Gives it back, with
+/// its listeners closed, when it is time to end.
+fn pass_on<S: Service>(shared: &Arc<Shared>, service: &Arc<S>, mut front: Front, seat: &Seat<'_>) -> Option<Front> {
     let mut crew = lock(&shared.crew);
     if crew.stopping {
-        return;
+        front.listeners.clear();
+        return Some(front);
     }
-    crew.listeners = Some(listeners);
+    crew.front = Some(front);
     if crew.waiting > 0 {
         shared.lead.notify_one();
     } else if crew.threads <= shared.limits.connections_max {
         // One more than connections, so that somebody is there to say no, or to shed.
         match enlist(shared, service, &mut crew) {
             Ok(()) => shared.spawn_logged.store(false, Ordering::Relaxed),
-            Err(error) if !shared.spawn_logged.swap(true, Ordering::Relaxed) => {
-                log::warn!("cannot start another thread for {}: {error}; going on with {}", shared.name, crew.threads);
+            Err(error) => {
+                if !shared.spawn_logged.swap(true, Ordering::Relaxed) {
+                    let (name, threads) = (&shared.name, crew.threads);
+                    log::warn!("cannot start another thread for {name}: {error}; going on with {threads}");
+                }
+                // All threads serve and nobody leads. One shall be done soon.
+                drop(crew);
+                shared.table.shed_one(Some(seat), Instant::now());
             }
-            Err(_) => {}
         }
     }
+    None
 }
 
 impl Shared {
     fn close_listeners(&self) {
         let mut crew = lock(&self.crew);
         crew.stopping = true;
-        // When a thread leads it has them, sees the pipe closed and drops them.
-        crew.listeners = None;
+        // When a thread leads it has the front, sees the pipe closed and clears it.
+        crew.front = None;
         self.lead.notify_all();
     }
 
@@ -233,12 +276,12 @@ impl Shared {
         }
     }
 
-    /// Waits until the listeners are free and takes them. `None` when this thread shall end.
-    fn follow(&self) -> Option<Vec<Listener>> {
+    /// Waits until the front is free and takes it. `None` when this thread shall end.
+    fn follow(&self) -> Option<Front> {
         let mut crew = lock(&self.crew);
         crew.waiting += 1;
         let since = Instant::now();
-        while crew.listeners.is_none() && !crew.stopping {
+        while crew.front.is_none() && !crew.stopping {
             let left = SURPLUS_WAIT.saturating_sub(since.elapsed());
             crew = match crew.waiting > IDLE_MAX {
                 true if left.is_zero() => break,
@@ -247,68 +290,153 @@ impl Shared {
             };
         }
         crew.waiting -= 1;
-        crew.listeners.take()
+        crew.front.take()
     }
 
-    /// Accepts until a connection has got a seat. `None` when it is time to stop.
-    fn lead<S: Service>(&self, service: &S, listeners: &[Listener]) -> Option<Seat<'_>> {
+    /// Accepts until one who speaks has got a seat. `None` when it is time to stop.
+    fn lead<S: Service>(&self, service: &S, front: &mut Front) -> Option<Seat<'_>> {
+        let mut is_exhausted = false;
         loop {
-            let (stream, peer) = self.accept(listeners)?;
-            match self.table.seat(stream, peer, Instant::now()) {
-                Ok(seat) => return Some(seat),
-                Err(stream) => connection::turn_away(service, &stream, &peer),
+            let seen = self.look(front, is_exhausted)?;
+            let mut spoken = front.lobby.spoken(&seen.ready);
+            if spoken.is_none() {
+                spoken = self.show_out_expired(service, &mut front.lobby);
             }
-            if lock(&self.crew).stopping {
-                return None;
+            // Looked at before, because accepting without a descriptor fails also when nobody is there.
+            if is_exhausted && seen.newcomer && spoken.is_none() {
+                spoken = self.relieve(service, &mut front.lobby);
             }
-        }
-    }
-
-    fn accept(&self, listeners: &[Listener]) -> Option<(Stream, Peer)> {
-        loop {
-            let mut exhausted = false;
-            for listener in listeners {
-                match listener.accept() {
-                    Ok(Some(connection)) => {
-                        self.accept_logged.store(false, Ordering::Relaxed);
-                        return Some(connection);
-                    }
-                    Ok(None) => {}
-                    Err(error) => exhausted |= self.is_exhausted(&error),
+            is_exhausted = false;
+            if spoken.is_none() && seen.newcomer {
+                (spoken, is_exhausted) = self.accept(service, front);
+            }
+            if let Some(guest) = spoken {
+                match self.table.seat(guest, Instant::now()) {
+                    Ok(seat) => return Some(seat),
+                    Err(guest) => connection::turn_away(service, &guest, &Table::no_seat()),
                 }
             }
-            if exhausted {
-                self.back_off();
+        }
+    }
+
+    /// Accepts those that wait, into the lobby. In a full one the oldest leaves; should that one have spoken in this
+    /// very moment, it is returned. Also says whether something has run out.
+    fn accept<S: Service>(&self, service: &S, front: &mut Front) -> (Option<Guest>, bool) {
+        let Front { listeners, lobby } = front;
+        let mut is_exhausted = false;
+        for listener in listeners {
+            for _ in 0..ACCEPTED_AT_ONCE_MAX {
+                if lobby.is_full()
+                    && let Some(spoken) = show_out(service, lobby.oldest(), &Table::no_seat())
+                {
+                    return (Some(spoken), is_exhausted);
+                }
+                match listener.accept() {
+                    Ok(Some((stream, peer))) => {
+                        self.accept_logged.store(false, Ordering::Relaxed);
+                        lobby.enter(Guest { stream, peer, accepted: Instant::now() });
+                    }
+                    Ok(None) => break,
+                    Err(error) if self.is_exhausted(&error) => {
+                        is_exhausted = true;
+                        break;
+                    }
+                    Err(_) => {}
+                }
             }
-            if self.is_stopped(listeners, exhausted) {
-                return None;
+        }
+        (None, is_exhausted)
+    }
+
+    /// Ends the wait of those whose time is over, up to one that has spoken in this very moment.
+    fn show_out_expired<S: Service>(&self, service: &S, lobby: &mut Lobby) -> Option<Guest> {
+        let deadline = self.silence_max();
+        let now = Instant::now();
+        while let Some(leaver) = lobby.expired(deadline, now) {
+            let spoken = show_out(service, Some(leaver), &connection::too_slow());
+            if spoken.is_some() {
+                return spoken;
+            }
+        }
+        None
+    }
+
+    fn silence_max(&self) -> Duration {
+        self.limits.head_deadline.min(self.limits.request_deadline)
+    }
+
+    /// Descriptors or memory have run out, and somebody waits to be accepted. The silent go first; one that has spoken in
+    /// this very moment is returned.
+    fn relieve<S: Service>(&self, service: &S, lobby: &mut Lobby) -> Option<Guest> {
+        for relieved in 0..RELIEF {
+            match lobby.oldest() {
+                None if relieved == 0 => {
+                    let now = Instant::now();
+                    let shed = (0..RELIEF_SPOKEN).take_while(|_| self.table.shed_one(None, now)).count();
+                    self.back_off(if shed > 0 { BACK_OFF_SHED } else { BACK_OFF });
+                    return None;
+                }
+                None => return None,
+                leaver => {
+                    let spoken = show_out(service, leaver, &Table::no_seat());
+                    if spoken.is_some() {
+                        return spoken;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Closes the listeners and empties the lobby: who has spoken is still served.
+    fn clear<S: Service>(&self, service: &S, front: Front) {
+        let Front { listeners, mut lobby } = front;
+        drop(listeners);
+        while let Some(leaver) = lobby.oldest() {
+            let Some(guest) = show_out(service, Some(leaver), &Table::stopping()) else { continue };
+            match self.table.seat(guest, Instant::now()) {
+                Ok(seat) => connection::serve(service, &self.limits, &seat),
+                Err(guest) => connection::turn_away(service, &guest, &Table::stopping()),
             }
         }
     }
 
-    /// Pauses, unless it is time to stop. Nobody else is woken by this condition while we have the listeners.
-    fn back_off(&self) {
+    /// Pauses, unless it is time to stop. Nobody else is woken by this condition while we have the front.
+    fn back_off(&self, pause: Duration) {
         let crew = lock(&self.crew);
         if !crew.stopping {
-            drop(wait(&self.lead, crew, Some(BACK_OFF)));
+            drop(wait(&self.lead, crew, Some(pause)));
         }
     }
 
-    /// Sleeps until a listener or the pipe has something to say, or only looks at them. Says whether it is the pipe.
-    fn is_stopped(&self, listeners: &[Listener], only_look: bool) -> bool {
+    /// Sleeps until somebody comes or speaks, or has been silent for too long; or only looks. `None` when it is time to
+    /// stop.
+    fn look(&self, front: &Front, only_look: bool) -> Option<Seen> {
+        let Front { listeners, lobby } = front;
         // Nothing is ever written to the pipe: its other end is closed, and that shows as a hang-up.
-        let mut polled = vec![PollFd::new(&self.stopped, PollFlags::IN)];
-        polled.extend(listeners.iter().map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)));
-        match poll(&mut polled, only_look.then_some(&Timespec::default())) {
-            Ok(_) => !polled[0].revents().is_empty(),
-            Err(Errno::INTR) => false,
+        let stopped = PollFd::new(&self.stopped, PollFlags::IN);
+        let listening = listeners.iter().map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN));
+        let waiting = lobby.guests().map(|guest| PollFd::from_borrowed_fd(guest.stream.as_fd(), PollFlags::IN));
+        let mut polled: Vec<_> = [stopped].into_iter().chain(listening).chain(waiting).collect();
+        let deadline = lobby.next_deadline(self.silence_max());
+        let pause = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            _ if only_look => Some(Duration::ZERO),
+            pause => pause,
+        };
+        // A time too large for the kernel's type is none at all.
+        let timeout = pause.and_then(|pause| Timespec::try_from(pause).ok());
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => {
                 // Only a kernel without memory gets here.
                 log::error!("{} cannot wait for connections: {error}", self.name);
-                self.back_off();
-                false
+                self.back_off(BACK_OFF);
             }
         }
+        let is_ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
+        let (listening, waiting) = polled[1..].split_at(listeners.len());
+        let seen = Seen { newcomer: listening.iter().any(is_ready), ready: waiting.iter().map(is_ready).collect() };
+        (!is_ready(&polled[0])).then_some(seen)
     }
 
     /// Whether accepting failed because something has run out, so that trying again at once is of no use. Everything
@@ -330,6 +458,17 @@ impl Shared {
             log::warn!("{} cannot accept connections: {error}; trying again ten times a second", self.name);
         }
         !lost
+    }
+}
+
+/// Lets the silent go, with these words. Who has spoken is returned.
+fn show_out<S: Service>(service: &S, leaver: Option<Leaver>, refusal: &Refusal) -> Option<Guest> {
+    match leaver? {
+        Leaver::Spoken(guest) => Some(guest),
+        Leaver::Silent(guest) => {
+            connection::turn_away(service, &guest, refusal);
+            None
+        }
     }
 }
 

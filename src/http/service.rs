@@ -54,7 +54,8 @@ pub struct Limits {
     pub head_deadline: Duration,
     /// From accept to the end of the body.
     pub request_deadline: Duration,
-    /// Connections at once.
+    /// Connections at once, of those that have begun to speak. The silent are counted apart: they cost a descriptor each,
+    /// and there may be 256 of them.
     pub connections_max: usize,
     /// Bytes of all bodies at once, from their arrival until their handlers have returned.
     pub bodies_in_flight_bytes_max: usize,

@@ -60,6 +60,17 @@ pub(super) enum Broken {
     Lost,
 }
 
+/// Whether a connection has said something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Not yet.
+    None,
+    /// There is something to read.
+    Some,
+    /// It is gone, and never will.
+    Never,
+}
+
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
@@ -70,6 +81,25 @@ impl AsFd for Stream {
 }
 
 impl Stream {
+    /// Looks whether there is something to read, without taking it.
+    pub(super) fn first_word(&self) -> Word {
+        loop {
+            match recv(self, &mut [0_u8; 1], RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+                Ok((0, _)) => return Word::Never,
+                Ok(_) => return Word::Some,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Word::None,
+                Err(_) => return Word::Never,
+            }
+        }
+    }
+
+    /// How much could be read at once.
+    pub(super) fn readable_bytes(&self) -> u64 {
+        // Who cannot be asked has nothing.
+        rustix::io::ioctl_fionread(self).unwrap_or(0)
+    }
+
     /// Reads what is there, or waits for it until the deadline. Zero is the end of the stream. What is there already
     /// is read even when the deadline has passed.
     pub(super) fn receive(&self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Broken> {

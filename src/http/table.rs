@@ -6,20 +6,31 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use super::{
+    lobby::Guest,
     request::Refusal,
     socket::{Peer, Stream},
 };
 use crate::threads::lock;
 
-/// A connection younger than this has not had its chance yet and is not shed for a newcomer.
+/// A connection younger than this is shed for a newcomer only when nobody else can be: it may not have had its chance yet.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// A connection younger than this may be in the middle of being looked at, when there is much to do.
+const FRESH: Duration = Duration::from_millis(25);
+
+/// Bodies larger than this wait until those that were shed have given their memory back. What senders sign is smaller,
+/// mostly, and waits for nobody.
+const PATIENT_BYTES_MIN: usize = 64 * 1024;
+
+/// How long at most. The threads that are waited for have nothing to do but to end.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(1);
 
 const TOO_MANY_CONNECTIONS: &str = "too many connections";
 const TOO_MANY_BYTES: &str = "too many bytes in flight";
@@ -45,7 +56,12 @@ pub(super) enum Phase {
 pub(super) struct Entry {
     pub(super) stream: Stream,
     pub(super) peer: Peer,
+    /// Its deadlines count from here,
     pub(super) accepted: Instant,
+    /// and its chance from here, its first byte.
+    seated: Instant,
+    /// What could be read then.
+    seated_bytes: u64,
     progress: Mutex<Progress>,
 }
 
@@ -56,6 +72,8 @@ struct Progress {
     bytes: u64,
     /// The body's share, as counted in the table's sum.
     body_bytes: usize,
+    /// What the body still holds although it counts no more, because this connection was shed.
+    leaving_bytes: usize,
     /// Why this connection has to give way.
     shed: Option<&'static str>,
 }
@@ -67,6 +85,10 @@ pub(super) struct Table {
     bodies_in_flight_bytes_max: usize,
     /// Changed only by adding to and subtracting from it what an entry's `body_bytes` gains and loses.
     bodies_in_flight_bytes: AtomicUsize,
+    /// What bodies hold that were shed and that their threads have not dropped yet.
+    leaving_bytes: Mutex<usize>,
+    /// That has become less, or somebody was shed.
+    left: Condvar,
     /// Locked before any entry's progress, never after.
     entries: Mutex<Entries>,
 }
@@ -90,39 +112,65 @@ impl Table {
             connections_max,
             bodies_in_flight_bytes_max,
             bodies_in_flight_bytes: AtomicUsize::new(0),
+            leaving_bytes: Mutex::default(),
+            left: Condvar::new(),
             entries: Mutex::new(Entries::default()),
         }
     }
 
-    /// Takes a newcomer in. In a full table somebody is shed for it: first who only lingers, then who has made the
-    /// least progress of those older than [`GRACE`]. When nobody may be shed the newcomer is given back.
-    pub(super) fn seat(&self, stream: Stream, peer: Peer, now: Instant) -> Result<Seat<'_>, Stream> {
+    /// Takes a newcomer in, who has begun to speak. In a full table somebody is shed for it, see [`shed_one`]. When all
+    /// have sent their whole requests the newcomer is given back.
+    ///
+    /// [`shed_one`]: Table::shed_one
+    pub(super) fn seat(&self, guest: Guest, now: Instant) -> Result<Seat<'_>, Guest> {
         let mut entries = lock(&self.entries);
         if entries.closed {
-            return Err(stream);
+            return Err(guest);
         }
-        // Those shed already are on their way out and do not count; the number of threads bounds them.
-        let full = entries.list.len() >= self.connections_max
-            && entries.list.iter().filter(|entry| lock(&entry.progress).shed.is_none()).count() >= self.connections_max;
-        if full {
-            let victim = entries.list.iter().filter_map(|entry| Some((entry.reluctance(now)?, entry)));
-            // Should the victim have completed its request in this very moment, the newcomer is the one to go.
-            let shed = victim
-                .min_by_key(|(reluctance, _)| *reluctance)
-                .is_some_and(|(_, entry)| self.shed(entry, TOO_MANY_CONNECTIONS));
-            if !shed {
-                return Err(stream);
+        if entries.list.len() >= self.connections_max {
+            // Those shed already are on their way out and do not count; the number of threads bounds them.
+            let served = entries.list.iter().filter(|entry| lock(&entry.progress).shed.is_none()).count();
+            if served >= self.connections_max && !self.shed_least(&entries, None, now) {
+                return Err(guest);
             }
         }
-        let progress = Mutex::new(Progress { phase: Phase::Head, bytes: 0, body_bytes: 0, shed: None });
-        let entry = Arc::new(Entry { stream, peer, accepted: now, progress });
+        let progress =
+            Mutex::new(Progress { phase: Phase::Head, bytes: 0, body_bytes: 0, leaving_bytes: 0, shed: None });
+        let Guest { stream, peer, accepted } = guest;
+        let seated_bytes = stream.readable_bytes();
+        let entry = Arc::new(Entry { stream, peer, accepted, seated: now, seated_bytes, progress });
         entries.list.push(Arc::clone(&entry));
         Ok(Seat { table: self, entry })
     }
 
-    /// What a newcomer is told that was given back.
+    /// Sheds somebody, because descriptors or threads have run out: first who only lingers, then who has made the least
+    /// progress of those older than [`GRACE`], then who has been here longest. Says whether there was anybody.
+    pub(super) fn shed_one(&self, but: Option<&Seat<'_>>, now: Instant) -> bool {
+        self.shed_least(&lock(&self.entries), but, now)
+    }
+
+    fn shed_least(&self, entries: &Entries, but: Option<&Seat<'_>>, now: Instant) -> bool {
+        loop {
+            let others = entries.list.iter().filter(|entry| but.is_none_or(|seat| !Arc::ptr_eq(entry, &seat.entry)));
+            let least =
+                others.filter_map(|entry| Some((entry.reluctance(now)?, entry))).min_by_key(|(least, _)| *least);
+            match least {
+                None => return false,
+                // Else it has completed its request in this very moment, and it is the next one's turn.
+                Some((_, entry)) if self.shed(entry, TOO_MANY_CONNECTIONS) => return true,
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// What those are told that find no place.
     pub(super) fn no_seat() -> Refusal {
         Refusal::new(503, TOO_MANY_CONNECTIONS)
+    }
+
+    /// What those are told that are not served any more.
+    pub(super) fn stopping() -> Refusal {
+        Refusal::new(503, STOPPING)
     }
 
     /// Bytes of bodies in flight.
@@ -155,7 +203,7 @@ impl Table {
         }
     }
 
-    /// Sheds a connection unless its request is complete or it was shed before. Gives its bytes back at once, because
+    /// Sheds a connection unless its request is complete or it was shed before. Its bytes count no more at once, because
     /// nothing will come of them.
     fn shed(&self, entry: &Entry, why: &'static str) -> bool {
         let mut progress = lock(&entry.progress);
@@ -163,13 +211,35 @@ impl Table {
             return false;
         }
         progress.shed = Some(why);
-        self.give_back(&mut progress);
+        let bytes = std::mem::take(&mut progress.body_bytes);
+        progress.leaving_bytes = bytes;
+        // Both under the lock that `wait_for_room` holds while it looks, so that it misses no wake-up.
+        let mut leaving_bytes = lock(&self.leaving_bytes);
+        self.bodies_in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        *leaving_bytes += bytes;
+        drop(leaving_bytes);
+        drop(progress);
+        self.left.notify_all();
         entry.stream.end_reading();
         true
     }
 
-    fn give_back(&self, progress: &mut Progress) {
-        self.bodies_in_flight_bytes.fetch_sub(std::mem::take(&mut progress.body_bytes), Ordering::Relaxed);
+    /// Waits until what was shed is really gone, for [`ROOM_WAIT_MAX`] at most: else those that go on reading would fill
+    /// the memory faster than those that were shed are woken to give theirs back.
+    fn wait_for_room(&self, entry: &Entry) {
+        let deadline = Instant::now() + ROOM_WAIT_MAX;
+        let mut leaving_bytes = lock(&self.leaving_bytes);
+        while *leaving_bytes > 0 && self.bodies_in_flight_bytes() + *leaving_bytes > self.bodies_in_flight_bytes_max {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // An entry's lock may be held by somebody who waits for ours.
+            if left.is_zero() || entry.progress.try_lock().is_ok_and(|progress| progress.shed.is_some()) {
+                return;
+            }
+            leaving_bytes = match self.left.wait_timeout(leaving_bytes, left) {
+                Ok((guard, _)) => guard,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
     }
 
     /// Sheds the largest unfinished body. Says whether there was one.
@@ -183,17 +253,37 @@ impl Table {
     }
 }
 
+/// How bad it would be to shed a connection, from the least to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reluctance {
+    Lingering,
+    /// Had its chance, and made so much of it, bytes.
+    Slow(u64),
+    /// Seated then. Who came first goes first: a request that comes in one piece needs less than it takes to fill the
+    /// table anew.
+    Young(Instant),
+    /// Seated with so many bytes, and not looked at yet or only just now: that it is not done is not its fault.
+    Fresh(u64, Instant),
+}
+
 impl Entry {
-    /// How bad it would be to shed this connection, `None` when it must not be.
-    fn reluctance(&self, now: Instant) -> Option<(bool, u64)> {
+    /// `None` when this connection must not be shed.
+    fn reluctance(&self, now: Instant) -> Option<Reluctance> {
         let progress = lock(&self.progress);
         match progress.phase {
             _ if progress.shed.is_some() => None,
-            Phase::Lingering => Some((false, 0)),
-            Phase::Head | Phase::Body if now.saturating_duration_since(self.accepted) > GRACE => {
-                Some((true, progress.bytes))
+            Phase::Lingering => Some(Reluctance::Lingering),
+            Phase::Head | Phase::Body => {
+                let age = now.saturating_duration_since(self.seated);
+                // Nobody is seated before its first byte: while there are none, its thread has not looked.
+                Some(match progress.bytes {
+                    0 => Reluctance::Fresh(self.seated_bytes, self.seated),
+                    bytes if age > GRACE => Reluctance::Slow(bytes),
+                    _ if age > FRESH => Reluctance::Young(self.seated),
+                    _ => Reluctance::Fresh(self.seated_bytes, self.seated),
+                })
             }
-            Phase::Head | Phase::Body | Phase::Handling | Phase::Answering => None,
+            Phase::Handling | Phase::Answering => None,
         }
     }
 }
@@ -225,23 +315,37 @@ impl Seat<'_> {
     }
 
     /// Counts bytes that the body grew by. Beyond the limit the largest unfinished body is shed, which may be this
-    /// one. The limit is overshot by what the threads have in their hands, one read each.
+    /// one, and a body that is not small goes on only when the others are gone. The limit is overshot by what the threads
+    /// have in their hands, one read each.
     pub(super) fn body_grew(&self, bytes: usize) -> Result<(), Refusal> {
         let table = self.table;
-        {
+        let body_bytes = {
             let mut progress = lock(&self.entry.progress);
             if progress.shed.is_none() {
                 progress.body_bytes += bytes;
                 table.bodies_in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
             }
-        }
+            progress.body_bytes
+        };
         while table.bodies_in_flight_bytes() > table.bodies_in_flight_bytes_max && table.shed_largest_body() {}
+        if body_bytes > PATIENT_BYTES_MIN {
+            table.wait_for_room(&self.entry);
+        }
         self.keep()
     }
 
     /// The body is gone, and counts no more.
     pub(super) fn body_released(&self) {
-        self.table.give_back(&mut lock(&self.entry.progress));
+        let (body_bytes, leaving_bytes) = {
+            let mut progress = lock(&self.entry.progress);
+            (std::mem::take(&mut progress.body_bytes), std::mem::take(&mut progress.leaving_bytes))
+        };
+        let table = self.table;
+        table.bodies_in_flight_bytes.fetch_sub(body_bytes, Ordering::Relaxed);
+        if leaving_bytes > 0 {
+            *lock(&table.leaving_bytes) -= leaving_bytes;
+            table.left.notify_all();
+        }
     }
 }
 
@@ -265,8 +369,8 @@ mod tests {
         Stream::Unix(UnixStream::pair().unwrap().0)
     }
 
-    fn seat(table: &Table, now: Instant) -> Result<Seat<'_>, Stream> {
-        table.seat(stream(), Peer::Unix, now)
+    fn seat(table: &Table, now: Instant) -> Result<Seat<'_>, Guest> {
+        table.seat(Guest { stream: stream(), peer: Peer::Unix, accepted: now }, now)
     }
 
     #[test]
@@ -274,8 +378,6 @@ mod tests {
         let table = Table::new(4, 1024);
         let start = Instant::now();
         let seats: Vec<_> = (0..4).map(|_| seat(&table, start).unwrap()).collect();
-        assert!(seat(&table, start).is_err(), "nobody is old enough");
-
         let later = start + GRACE * 2;
         seats[0].enter(Phase::Lingering).unwrap();
         seats[1].arrived(10);
@@ -286,12 +388,35 @@ mod tests {
             newcomers.push(seat(&table, later).unwrap());
             assert_eq!([0, 1, 2].map(|index| seats[index].keep().is_err()), all_shed, "victim should be {victim}");
         }
-        assert!(seat(&table, later).is_err());
         assert!(seats[3].keep().is_ok());
         assert_eq!(seats[1].enter(Phase::Handling).map_err(|refusal| refusal.status), Err(503));
+        for newcomer in &newcomers {
+            newcomer.enter(Phase::Handling).unwrap();
+        }
+        assert!(seat(&table, later).is_err(), "all requests are complete");
         drop(seats);
         assert_eq!(lock(&table.entries).list.len(), 3);
         assert!(seat(&table, later).is_ok());
+    }
+
+    #[test]
+    fn a_flood_of_young_ones_pushes_itself_out_and_not_the_newcomer() {
+        let table = Table::new(3, 1024);
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let seats: Vec<_> = (0..3).map(|at| seat(&table, start + ms(at)).unwrap()).collect();
+        seats[1].arrived(1000);
+        let newcomer = seat(&table, start + ms(3)).unwrap();
+        assert_eq!(
+            [0, 1, 2].map(|index| seats[index].keep().is_err()),
+            [true, false, false],
+            "who came first goes first"
+        );
+        assert!(table.shed_one(Some(&seats[1]), start + ms(30)));
+        assert!(seats[1].keep().is_ok() && seats[2].keep().is_err(), "whom it is done for is spared");
+        seats[1].enter(Phase::Handling).unwrap();
+        assert!(newcomer.keep().is_ok());
+        assert!(table.shed_one(None, start + ms(3)) && !table.shed_one(None, start + ms(3)));
     }
 
     #[test]
@@ -312,6 +437,28 @@ mod tests {
         assert_eq!(table.bodies_in_flight_bytes(), 50);
         drop((complete, large, small));
         assert_eq!(table.bodies_in_flight_bytes(), 0);
+    }
+
+    #[test]
+    fn a_large_body_goes_on_only_when_those_that_were_shed_are_gone() {
+        let table = Table::new(4, 3 * PATIENT_BYTES_MIN);
+        let now = Instant::now();
+        let [large, patient] = [(); 2].map(|()| seat(&table, now).unwrap());
+        large.enter(Phase::Body).unwrap();
+        patient.enter(Phase::Body).unwrap();
+        large.body_grew(2 * PATIENT_BYTES_MIN).unwrap();
+        std::thread::scope(|scope| {
+            let growing = scope.spawn(|| patient.body_grew(PATIENT_BYTES_MIN + 1));
+            while large.keep().is_ok() {
+                std::thread::yield_now();
+            }
+            assert_eq!(*lock(&table.leaving_bytes), 2 * PATIENT_BYTES_MIN);
+            assert!(!growing.is_finished() || now.elapsed() > ROOM_WAIT_MAX);
+            large.body_released();
+            assert!(growing.join().unwrap().is_ok());
+        });
+        assert_eq!(*lock(&table.leaving_bytes), 0);
+        assert_eq!(table.bodies_in_flight_bytes(), PATIENT_BYTES_MIN + 1);
     }
 
     #[test]

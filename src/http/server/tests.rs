@@ -10,7 +10,7 @@ use std::{
 use super::*;
 use crate::{
     config::Listen,
-    http::{Admitted, Head, Refusal, Request, Response},
+    http::{Admitted, Head, Peer, Request, Response, lobby::PLACES},
     threads::STACK_BYTES,
 };
 
@@ -257,6 +257,28 @@ fn a_newcomer_is_told_when_all_places_are_taken() {
         bench.go.send(()).unwrap();
         assert_status(&answer(stream), 200);
     }
+    bench.running.stop(PATIENT);
+}
+
+#[test]
+fn the_silent_take_no_place_and_the_oldest_of_them_goes_first() {
+    let bench = bench(Limits { connections_max: 1, head_deadline: PATIENT, request_deadline: PATIENT, ..limits() });
+    let mut silent: Vec<_> = (0..PLACES + 20).map(|_| bench.send(b"")).collect();
+    for _ in 0..3 {
+        assert_status(&bench.ask(&post("/echo", b"body")), 200);
+    }
+    assert_status(&answer(silent.remove(0)), 503);
+    let mut last = silent.pop().unwrap();
+    last.write_all(&post("/echo", b"body")).unwrap();
+    assert_status(&answer(last), 200);
+    drop(silent);
+    bench.running.stop(PATIENT);
+}
+
+#[test]
+fn silence_has_a_deadline_too() {
+    let bench = bench(Limits { head_deadline: Duration::from_millis(50), ..limits() });
+    assert_status(&answer(bench.send(b"")), 408);
     bench.running.stop(PATIENT);
 }
 

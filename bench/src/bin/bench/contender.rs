@@ -116,7 +116,7 @@ impl Contender {
         match self {
             Contender::Receive | Contender::Run => {
                 let role = if self == Contender::Run { "run" } else { "receive" };
-                let command = Service::hookbell_command(&programs.hookbell, home, role, "")?;
+                let command = Service::hookbell_command(Command::new(&programs.hookbell), home, role, "")?;
                 Service::start_logging(command, &log, |text| {
                     address_after(text, "listening address=http://").filter(|_| text.contains("ready version="))
                 })
