@@ -24,6 +24,7 @@ use rustix::{
 use super::{
     Limits, Listener, Refusal, Service, connection,
     lobby::{Guest, Leaver, Lobby},
+    socket::Word,
     table::{Seat, Table},
 };
 use crate::threads::{lock, spawn};
@@ -319,22 +320,28 @@ impl Shared {
         }
     }
 
-    /// Accepts those that wait, into the lobby. In a full one the oldest leaves; should that one have spoken in this
-    /// very moment, it is returned. Also says whether something has run out.
+    /// Accepts those that wait until one has something to say already, as senders have; the silent go into the lobby. From
+    /// a full one the oldest leaves; should that one have spoken in this very moment, it is returned. Also says whether
+    /// something has run out.
     fn accept<S: Service>(&self, service: &S, front: &mut Front) -> (Option<Guest>, bool) {
         let Front { listeners, lobby } = front;
         let mut is_exhausted = false;
         for listener in listeners {
             for _ in 0..ACCEPTED_AT_ONCE_MAX {
-                if lobby.is_full()
-                    && let Some(spoken) = show_out(service, lobby.oldest(), &Table::no_seat())
-                {
-                    return (Some(spoken), is_exhausted);
-                }
                 match listener.accept() {
                     Ok(Some((stream, peer))) => {
                         self.accept_logged.store(false, Ordering::Relaxed);
-                        lobby.enter(Guest { stream, peer, accepted: Instant::now() });
+                        let guest = Guest { stream, peer, accepted: Instant::now() };
+                        let leaver = match guest.stream.first_word() {
+                            Word::Some => return (Some(guest), is_exhausted),
+                            Word::Never => continue,
+                            Word::None if lobby.is_full() => lobby.oldest(),
+                            Word::None => None,
+                        };
+                        lobby.enter(guest);
+                        if let Some(spoken) = show_out(service, leaver, &Table::no_seat()) {
+                            return (Some(spoken), is_exhausted);
+                        }
                     }
                     Ok(None) => break,
                     Err(error) if self.is_exhausted(&error) => {

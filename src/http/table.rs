@@ -137,7 +137,9 @@ impl Table {
         let progress =
             Mutex::new(Progress { phase: Phase::Head, bytes: 0, body_bytes: 0, leaving_bytes: 0, shed: None });
         let Guest { stream, peer, accepted } = guest;
-        let seated_bytes = stream.readable_bytes();
+        // Asked only when it may matter soon: nobody is shed from a table with room.
+        let is_filling = entries.list.len() >= self.connections_max / 2;
+        let seated_bytes = if is_filling { stream.readable_bytes() } else { 0 };
         let entry = Arc::new(Entry { stream, peer, accepted, seated: now, seated_bytes, progress });
         entries.list.push(Arc::clone(&entry));
         Ok(Seat { table: self, entry })
