@@ -37,7 +37,7 @@ const STACK_BYTES: usize = 256 * 1024;
 const IDLE_MAX: usize = 8;
 
 /// Those that a busy moment left over wait this long for the next one: commits release senders in waves.
-const SURPLUS_WAIT: Duration = Duration::from_secs(10);
+const SURPLUS_WAIT: Duration = Duration::from_secs(1);
 
 /// The pause when the system is out of descriptors or memory: accepting at once would fail at once.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -77,8 +77,8 @@ struct Shared {
     table: Table,
     name: String,
     crew: Mutex<Crew>,
-    /// The front is free, or it is time to end.
-    lead: Condvar,
+    /// It is time to end, for a leader that pauses.
+    pause: Condvar,
     /// A thread has ended.
     ended: Condvar,
     stopped: io::PipeReader,
@@ -91,7 +91,9 @@ struct Shared {
 struct Crew {
     /// When nobody leads. Who takes it leads.
     front: Option<Front>,
-    waiting: usize,
+    /// Who waits for it, each by a call of its own. The last one is called first: its stack and caches are warm, and those
+    /// that nobody needs are left in peace to end.
+    waiting: Vec<Arc<Condvar>>,
     threads: usize,
     /// How many there ever were, for their names.
     started: usize,
@@ -132,7 +134,7 @@ impl<S: Service> Server<S> {
             table: Table::new(limits.connections_max, limits.bodies_in_flight_bytes_max),
             name: name.to_owned(),
             crew: Mutex::new(Crew { front: Some(Front { listeners, lobby: Lobby::default() }), ..Crew::default() }),
-            lead: Condvar::new(),
+            pause: Condvar::new(),
             ended: Condvar::new(),
             stopped,
             accept_logged: AtomicBool::new(false),
@@ -204,7 +206,8 @@ impl Drop for Tally<'_> {
 
 /// The life of a thread: wait for the front, find one who speaks, pass the front on, serve.
 fn work<S: Service>(shared: &Arc<Shared>, service: &Arc<S>) {
-    while let Some(mut front) = shared.follow() {
+    let call = Arc::new(Condvar::new());
+    while let Some(mut front) = shared.follow(&call) {
         let Some(seat) = shared.lead(&**service, &mut front) else {
             shared.clear(&**service, front);
             return;
@@ -228,8 +231,8 @@ fn pass_on<S: Service>(shared: &Arc<Shared>, service: &Arc<S>, mut front: Front,
         return Some(front);
     }
     crew.front = Some(front);
-    if crew.waiting > 0 {
-        shared.lead.notify_one();
+    if let Some(call) = crew.waiting.pop() {
+        call.notify_one();
     } else if crew.threads <= shared.limits.connections_max {
         // One more than connections, so that somebody is there to say no, or to shed.
         match enlist(shared, service, &mut crew) {
@@ -254,7 +257,10 @@ impl Shared {
         crew.stopping = true;
         // When a thread leads it has the front, sees the pipe closed and clears it.
         crew.front = None;
-        self.lead.notify_all();
+        for call in crew.waiting.drain(..) {
+            call.notify_one();
+        }
+        self.pause.notify_all();
     }
 
     /// Waits for the threads, ends what is left at the deadline, and joins them.
@@ -278,19 +284,23 @@ impl Shared {
     }
 
     /// Waits until the front is free and takes it. `None` when this thread shall end.
-    fn follow(&self) -> Option<Front> {
+    fn follow(&self, call: &Arc<Condvar>) -> Option<Front> {
         let mut crew = lock(&self.crew);
-        crew.waiting += 1;
         let since = Instant::now();
         while crew.front.is_none() && !crew.stopping {
+            let place = crew.waiting.iter().position(|waiting| Arc::ptr_eq(waiting, call)).unwrap_or_else(|| {
+                // New here, or called too late: somebody else was done in that moment and took the front.
+                crew.waiting.push(Arc::clone(call));
+                crew.waiting.len() - 1
+            });
             let left = SURPLUS_WAIT.saturating_sub(since.elapsed());
-            crew = match crew.waiting > IDLE_MAX {
+            crew = match place >= IDLE_MAX {
                 true if left.is_zero() => break,
-                true => wait(&self.lead, crew, Some(left)),
-                false => wait(&self.lead, crew, None),
+                true => wait(call, crew, Some(left)),
+                false => wait(call, crew, None),
             };
         }
-        crew.waiting -= 1;
+        crew.waiting.retain(|waiting| !Arc::ptr_eq(waiting, call));
         crew.front.take()
     }
 
@@ -408,11 +418,11 @@ impl Shared {
         }
     }
 
-    /// Pauses, unless it is time to stop. Nobody else is woken by this condition while we have the front.
+    /// Pauses, unless it is time to stop.
     fn back_off(&self, pause: Duration) {
         let crew = lock(&self.crew);
         if !crew.stopping {
-            drop(wait(&self.lead, crew, Some(pause)));
+            drop(wait(&self.pause, crew, Some(pause)));
         }
     }
 
