@@ -133,6 +133,11 @@ impl HeadReader {
         }
     }
 
+    /// How many bytes are held: never more than the limit.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether nothing has arrived yet.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
