@@ -24,7 +24,7 @@ pub struct Read {
 /// The input is a stream. It is read in every framing, with lengths around its own.
 pub fn check(stream: &[u8]) {
     let bytes = stream.len() as u64;
-    let lengths = [0, 1, bytes / 2, bytes.saturating_sub(1), bytes, bytes + 1, u64::MAX].map(Framing::Length);
+    let lengths = [0, bytes / 2, bytes, bytes + 1, u64::MAX].map(Framing::Length);
     for bytes_max in BYTES_MAX {
         for framing in lengths.into_iter().chain([Framing::None, Framing::Chunked]) {
             let whole = read(framing, stream, bytes_max, uncut());
