@@ -23,6 +23,20 @@ const REPEATS_WINDOW: Duration = Duration::from_secs(3600);
 /// Without any id, equal signed bytes within this time are a retry (interface.md, `repeat_window`).
 const REPEAT_WINDOW: Duration = Duration::from_secs(60);
 
+/// The very delivery.
+pub(super) const SAME: &str = "SELECT id FROM delivery WHERE source = ?1 AND delivery_id = ?2 AND body_hash = ?3";
+/// The same where the sender gives no id.
+pub(super) const SAME_WITHOUT_ID: &str = "SELECT id FROM delivery INDEXED BY delivery_body
+    WHERE received_ms / 3600000 IN (?4 - 1, ?4, ?4 + 1) AND body_hash = ?1
+        AND source = ?2 AND delivery_id IS NULL AND received_ms > ?3 LIMIT 1";
+/// Whether this id came with another body.
+pub(super) const SAME_ID: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE source = ?1 AND delivery_id = ?2)";
+/// How often this body came lately. The index is named, because SQLite by itself looks through all of the source's.
+pub(super) const EARLIER: &str = "SELECT count(*) FROM (
+    SELECT 1 FROM delivery INDEXED BY delivery_body
+    WHERE received_ms / 3600000 IN (?5 - 1, ?5, ?5 + 1) AND body_hash = ?1
+        AND source = ?2 AND received_ms > ?3 LIMIT ?4)";
+
 /// What the door knows about a delivery besides its bytes.
 #[derive(Clone, Debug)]
 pub struct Arrival {
@@ -251,16 +265,11 @@ fn find_same(
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
     match id {
-        Some(id) => connection
-            .prepare_cached("SELECT id FROM delivery WHERE source = ?1 AND delivery_id = ?2 AND body_hash = ?3")?
-            .query_row(params![source, id, body_hash], |row| row.get(0))
-            .optional(),
+        Some(id) => {
+            connection.prepare_cached(SAME)?.query_row(params![source, id, body_hash], |row| row.get(0)).optional()
+        }
         None => connection
-            .prepare_cached(
-                "SELECT id FROM delivery
-                 WHERE received_ms / 3600000 IN (?4 - 1, ?4, ?4 + 1) AND body_hash = ?1
-                     AND source = ?2 AND delivery_id IS NULL AND received_ms > ?3 LIMIT 1",
-            )?
+            .prepare_cached(SAME_WITHOUT_ID)?
             .query_row(params![body_hash, source, now.minus(REPEAT_WINDOW).ms(), hour(now)], |row| row.get(0))
             .optional(),
     }
@@ -284,23 +293,14 @@ fn judge_repeat(
     let mut notes = Vec::new();
     // Without an id there is nothing that could have been forged: the same bytes later are a new event.
     let Some(id) = id else { return Ok((notes, false)) };
-    let same_id: bool = connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM delivery WHERE source = ?1 AND delivery_id = ?2)")?
-        .query_row(params![arrival.source, id], |row| row.get(0))?;
+    let same_id: bool = connection.prepare_cached(SAME_ID)?.query_row(params![arrival.source, id], |row| row.get(0))?;
     if same_id {
         notes.push("same_id_other_body");
     }
-    let earlier: i64 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM (
-                 SELECT 1 FROM delivery
-                 WHERE received_ms / 3600000 IN (?5 - 1, ?5, ?5 + 1) AND body_hash = ?1
-                     AND source = ?2 AND received_ms > ?3 LIMIT ?4)",
-        )?
-        .query_row(
-            params![body_hash, arrival.source, now.minus(REPEATS_WINDOW).ms(), REPEATS_MAX, hour(now)],
-            |row| row.get(0),
-        )?;
+    let earlier: i64 = connection.prepare_cached(EARLIER)?.query_row(
+        params![body_hash, arrival.source, now.minus(REPEATS_WINDOW).ms(), REPEATS_MAX, hour(now)],
+        |row| row.get(0),
+    )?;
     if earlier > 0 {
         notes.push("possible_replay");
     }
