@@ -19,7 +19,8 @@ const SMALL_BYTES_MAX: usize = 64 * 1024;
 
 /// That place: address space, of which only what is written becomes memory. It is larger than anything that glibc keeps
 /// for later use (32 MiB), so all of it is given back with the body. Grown by doubling instead, bodies leave their
-/// former places behind in the allocator's arenas: twelve of 25 MiB at a time made a process of 300 MB.
+/// former places behind in the allocator's arenas: twelve of 25 MiB at a time made a process of 300 MB. Only where there is
+/// address space without end: on a 32-bit board ninety such bodies would leave none for anything else.
 const LARGE_BYTES: usize = 33 * 1024 * 1024;
 
 /// Reads one body. The result does not depend on how the bytes are cut into portions.
@@ -124,7 +125,7 @@ impl BodyReader {
     fn take(&mut self, bytes: &[u8], left: u64) -> usize {
         let count = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
         let needed = self.body.len() + count;
-        if needed > self.body.capacity() && (SMALL_BYTES_MAX..LARGE_BYTES).contains(&needed) {
+        if usize::BITS >= 64 && needed > self.body.capacity() && (SMALL_BYTES_MAX..LARGE_BYTES).contains(&needed) {
             // Where address space is scarce the body grows as it can.
             let _ = self.body.try_reserve_exact(LARGE_BYTES - self.body.len());
         }

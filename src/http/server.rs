@@ -472,7 +472,7 @@ impl Shared {
             )
         );
         if !lost && !self.accept_logged.swap(true, Ordering::Relaxed) {
-            log::warn!("{} cannot accept connections: {error}; trying again ten times a second", self.name);
+            log::warn!("{} cannot accept connections: {error}; making room, and trying again", self.name);
         }
         !lost
     }

@@ -60,7 +60,7 @@ pub(super) struct Entry {
     pub(super) accepted: Instant,
     /// and its chance from here, its first byte.
     seated: Instant,
-    /// What could be read then.
+    /// What could be read then; zero, and not asked for, while there is room.
     seated_bytes: u64,
     progress: Mutex<Progress>,
 }

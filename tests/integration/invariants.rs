@@ -187,9 +187,11 @@ fn files_open_with_what_they_own_and_stay_readable() {
 fn every_dependency_has_its_line_in_the_architecture() {
     let manifest: toml::Table = include_str!("../../Cargo.toml").parse().expect("TOML");
     let bench: toml::Table = include_str!("../../bench/Cargo.toml").parse().expect("TOML");
+    let fuzz: toml::Table = include_str!("../../fuzz/Cargo.toml").parse().expect("TOML");
     let architecture = include_str!("../../ARCHITECTURE.md");
     let linux = &manifest["target"]["cfg(target_os = \"linux\")"]["dependencies"];
-    for table in [&manifest["dependencies"], &manifest["dev-dependencies"], linux, &bench["dependencies"]] {
+    let ours = [&manifest["dependencies"], &manifest["dev-dependencies"], linux];
+    for table in ours.into_iter().chain([&bench["dependencies"], &fuzz["dependencies"]]) {
         for name in table.as_table().expect("a table").keys().filter(|name| *name != "hookbell") {
             assert!(architecture.contains(&format!("| `{name}`")), "ARCHITECTURE.md has no line for {name}");
         }
