@@ -60,7 +60,7 @@ pub(super) struct Entry {
     pub(super) accepted: Instant,
     /// and its chance from here, its first byte.
     seated: Instant,
-    /// What could be read then; zero, and not asked for, while there is room.
+    /// What could be read then.
     seated_bytes: u64,
     progress: Mutex<Progress>,
 }
@@ -137,9 +137,8 @@ impl Table {
         let progress =
             Mutex::new(Progress { phase: Phase::Head, bytes: 0, body_bytes: 0, leaving_bytes: 0, shed: None });
         let Guest { stream, peer, accepted } = guest;
-        // Asked only when it may matter soon: nobody is shed from a table with room.
-        let is_filling = entries.list.len() >= self.connections_max / 2;
-        let seated_bytes = if is_filling { stream.readable_bytes() } else { 0 };
+        // Also while there is room: without threads or descriptors somebody is shed from a table that is far from full.
+        let seated_bytes = stream.readable_bytes();
         let entry = Arc::new(Entry { stream, peer, accepted, seated: now, seated_bytes, progress });
         entries.list.push(Arc::clone(&entry));
         Ok(Seat { table: self, entry })
@@ -419,6 +418,21 @@ mod tests {
         seats[1].enter(Phase::Handling).unwrap();
         assert!(newcomer.keep().is_ok());
         assert!(table.shed_one(None, start + ms(3)) && !table.shed_one(None, start + ms(3)));
+    }
+
+    #[test]
+    fn without_threads_a_whole_request_is_spared_for_a_first_byte_also_in_an_empty_table() {
+        let table = Table::new(256, 1024);
+        let now = Instant::now();
+        let mut clients = Vec::new();
+        let seats = [&b"POST / HTTP/1.1\r\n\r\n"[..], b"P"].map(|said| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            std::io::Write::write_all(&mut theirs, said).unwrap();
+            clients.push(theirs);
+            table.seat(Guest { stream: Stream::Unix(ours), peer: Peer::Unix, accepted: now }, now).unwrap()
+        });
+        assert!(table.shed_one(None, now));
+        assert!(seats[0].keep().is_ok() && seats[1].keep().is_err());
     }
 
     #[test]
