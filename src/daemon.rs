@@ -21,7 +21,7 @@ use signal_hook::{
 use crate::{
     bell::{self, Bell},
     config::{self, Listen, Retry, Settings, SinkKind},
-    door::{Counters, Door},
+    door::{Counters, Door, Publisher, Told},
     http::{Client, Limits, Listener, Running, Server},
     sink::{Sink, bell::BellSink, slack::SlackWebhook},
     store::{Role, RoleLock, Store, StoreError, StoreThreads},
@@ -162,15 +162,43 @@ impl Daemon {
     }
 
     fn start_roles(&mut self, settings: &Settings, roles: Roles, clock: Arc<dyn Clock>) -> Result<(), StartError> {
-        let counters = Arc::new(Counters::default());
+        let told = Told::default();
         let stored = match roles {
             Roles::Receive => self.start_teller(settings)?,
-            Roles::All => self.start_work(settings, Some(counters.clone()))?,
+            Roles::All => self.start_work(settings, Some(told.counters.clone()))?,
             Roles::Work => self.start_work(settings, None)?,
         };
         if roles != Roles::Work {
-            let door = Door::new(&settings.door, settings.sources.clone(), self.store.clone(), clock, stored, counters);
+            self.start_beside_the_door(settings, &told, clock.clone())?;
+            let door = Door::new(&settings.door, settings.sources.clone(), self.store.clone(), clock, stored, told);
             self.open_door(&settings.door, door)?;
+        }
+        Ok(())
+    }
+
+    /// What the door relies on and does not wait for.
+    fn start_beside_the_door(
+        &mut self,
+        settings: &Settings,
+        told: &Told,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(), StartError> {
+        let (refusals, store, stop, rest) =
+            (told.refusals.clone(), self.store.clone(), self.stop.clone(), self.new_wake());
+        self.wakes.push(refusals.wake());
+        self.spawn("refusals", move || refusals.run(&store, &stop, &rest))?;
+        if settings.sources.values().any(|source| source.allow_from.published) {
+            let publisher = Publisher {
+                published: told.published.clone(),
+                store: self.store.clone(),
+                client: Client::new(),
+                api: settings.github.api.clone(),
+                clock,
+                wake: self.new_wake(),
+                stop: self.stop.clone(),
+            };
+            publisher.load();
+            self.spawn("github-addresses", move || publisher.run())?;
         }
         Ok(())
     }
@@ -206,6 +234,11 @@ impl Daemon {
         let router = Router {
             store: self.store.clone(),
             rules: settings.rules.clone(),
+            options: settings
+                .sources
+                .iter()
+                .map(|(name, source)| (name.clone(), source.terms.options.clone()))
+                .collect(),
             wake: router_wake.clone(),
             senders,
             stop: self.stop.clone(),

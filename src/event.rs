@@ -28,6 +28,9 @@ pub struct Event {
     pub subject: Option<String>,
     /// Further facts: `number`, `branch`, `labels`, `draft`, `conclusion`, …
     pub extra: Extra,
+    /// The sender's own id of this one event, where a request may carry several; no rule sees it.
+    #[serde(skip)]
+    pub own_id: Option<String>,
 }
 
 /// Reads where the provider does not say who.

@@ -7,6 +7,12 @@
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// When this program was built. No moment before it can be now.
+pub const BUILT: time::Timestamp = match i64::from_str_radix(env!("HOOKBELL_BUILT_S"), 10) {
+    Ok(seconds) => time::Timestamp::from_ms(seconds * 1000),
+    Err(_) => time::Timestamp::from_ms(0),
+};
+
 // The vocabulary.
 pub mod allowance;
 pub mod event;

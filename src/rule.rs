@@ -5,7 +5,7 @@ use wildmatch::WildMatch;
 
 use crate::{
     event::{Event, Fact, Severity},
-    provider::{FACTS, Provider},
+    provider::{FACTS, MONEY_KINDS, Provider},
 };
 
 /// One `[[rules]]` entry. Every rule that matches adds its sinks; `stop` ends the list.
@@ -43,8 +43,8 @@ pub const OWN_FIELDS: &[&str] =
 /// kinds are what they are written.
 const CASELESS: &[&str] = &["actor", "repository", "label", "labels", "reviewer", "assignee", "merged_by", "member"];
 
-/// The kinds that go to every sink when the configuration has no rules.
-pub const DEFAULT_KINDS: &[&str] = &[
+/// Of code, the kinds of high signal.
+const CODE_KINDS: &[&str] = &[
     "issue_opened",
     "pr_opened",
     "pr_merged",
@@ -56,6 +56,25 @@ pub const DEFAULT_KINDS: &[&str] = &[
     "ci_failed",
     "security_alert",
 ];
+
+/// What fires is wanted when it is over, too; that it fires is a failure.
+const OVER_KINDS: &[&str] = &["alert_resolved"];
+
+/// The kinds that go to every sink when the configuration has no rules. Of money every event is wanted.
+pub const DEFAULT_KINDS: &[&str] = &{
+    let lists = [CODE_KINDS, MONEY_KINDS, OVER_KINDS];
+    let mut kinds = [""; CODE_KINDS.len() + MONEY_KINDS.len() + OVER_KINDS.len()];
+    let (mut list, mut index, mut filled) = (0, 0, 0);
+    while filled < kinds.len() {
+        if index == lists[list].len() {
+            (list, index) = (list + 1, 0);
+        } else {
+            kinds[filled] = lists[list][index];
+            (index, filled) = (index + 1, filled + 1);
+        }
+    }
+    kinds
+};
 
 /// Where an event goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,16 +113,25 @@ pub fn route(rules: &[Rule], event: &Event) -> Route {
     route
 }
 
-/// What holds without any `[[rules]]`: a small set of high signal to every sink.
+/// What holds without any `[[rules]]`: a small set of high signal to every sink, and what fails. A repository's failures
+/// are in the first already; the others of GitHub's would tell of one thing several times.
 pub fn default_rules(sinks: Vec<String>) -> Vec<Rule> {
-    vec![Rule {
-        name: Some("default".to_owned()),
-        when: Condition::new([("kind", DEFAULT_KINDS)]),
-        unless: None,
-        to: sinks,
+    let rule = |name: &str, when, unless| Rule {
+        name: Some(name.to_owned()),
+        when,
+        unless,
+        to: sinks.clone(),
         cue: None,
         stop: false,
-    }]
+    };
+    vec![
+        rule("default", Condition::new([("kind", DEFAULT_KINDS)]), None),
+        rule(
+            "default failures",
+            Condition::new([("severity", &[Severity::Failure.name()])]),
+            Some(Condition::new([("provider", &[Provider::GitHub.name()])])),
+        ),
+    ]
 }
 
 /// Why a rule can never match, or asks for what no event has; `None` when it is fine. `known_kinds` are

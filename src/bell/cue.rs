@@ -44,6 +44,8 @@ const DEFAULTS: &[Row] = &[
     ("ci_failed", "red", 150, 100, 6, "d=8,o=5,b=200:a,16p,a,16p,a", 8),
     ("failure", "red", 150, 100, 6, "d=8,o=5,b=200:a,16p,a", 8),
     ("sink_down", "red", 600, 200, 2, "d=2,o=4,b=180:c", 7),
+    ("alert_firing", "red", 120, 80, 8, "d=8,o=5,b=200:a,16p,e,16p,a", 8),
+    ("payment_failed", "red", 200, 150, 4, "d=8,o=4,b=180:g,c", 7),
     // Somebody waits for you.
     ("pr_changes_requested", "red", 300, 200, 3, "d=8,o=5,b=180:g,e", 6),
     ("warning", "red", 300, 200, 3, "d=8,o=5,b=180:e", 6),
@@ -54,6 +56,9 @@ const DEFAULTS: &[Row] = &[
     ("release_published", "green", 100, 100, 9, "d=16,o=6,b=150:g5,c,e,8g,e,4g", 6),
     ("pr_approved", "green", 200, 150, 3, "d=16,o=6,b=180:g,8c7", 5),
     ("deployment_succeeded", "green", 300, 150, 3, "d=8,o=6,b=200:c,g", 5),
+    ("payment_succeeded", "green", 100, 60, 6, "d=32,o=7,b=200:b6,4e", 5),
+    ("order_paid", "green", 100, 60, 6, "d=32,o=7,b=200:b6,4e", 5),
+    ("alert_resolved", "green", 300, 150, 3, "d=8,o=6,b=200:e,c", 5),
     ("ci_passed", "green", 400, 0, 1, "", 3),
     ("issue_closed", "green", 200, 200, 2, "", 3),
     ("success", "green", 200, 200, 3, "d=16,o=6,b=180:c,g", 4),
@@ -116,7 +121,7 @@ mod tests {
         pr_closed pr_merged pr_reopened pr_review_requested pr_approved pr_changes_requested pr_commented repo_starred \
         repo_forked repo_watched push branch_created branch_deleted release_published ci_failed ci_passed \
         deployment_failed deployment_succeeded discussion_opened security_alert member_added sink_down test \
-        info success warning failure";
+        alert_firing alert_resolved payment_succeeded payment_failed order_paid info success warning failure";
 
     #[test]
     fn every_kind_has_one_default_and_every_default_a_kind() {

@@ -1,16 +1,21 @@
 //! `deliveries`: look at what came in.
 
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    Failure, Global, print_json, print_line,
+    Failure, Global, print_json, print_line, source_named,
     table::{self, printable},
 };
 use crate::{
-    store::{DeliveryRow, Filter, Reader, Status, Story},
+    config::Settings,
+    provider::{self, Unverified},
+    store::{DeliveryRow, Filter, Reader, Status, StoredRequest, Story},
     time::{Clock, SystemClock, Timestamp},
 };
+
+/// What `recheck` says of a delivery whose source is gone from the configuration.
+const NOT_CONFIGURED: &str = "not configured any more";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -24,6 +29,34 @@ Examples:
     /// One delivery with everything that is known about it
     #[command(after_help = "Example:\n  hookbell deliveries show 42")]
     Show(Show),
+    /// Would today's secrets accept what is stored? Before a rotation ends, and after a leak
+    #[command(after_help = "\
+Examples:
+  hookbell deliveries recheck
+  hookbell deliveries recheck --source stripe --since 3d
+
+Each delivery is judged as of the moment when it came. Exit code 1 when one would be refused. Those of a source that is
+not configured any more are counted and not judged.")]
+    Recheck(Recheck),
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Recheck {
+    /// Only from this source
+    #[arg(long)]
+    source: Option<String>,
+    /// Received at or after; see `list`
+    #[arg(long, value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Received before
+    #[arg(long, value_parser = moment)]
+    until: Option<Timestamp>,
+    /// The newest so many at most
+    #[arg(long, default_value_t = 1000)]
+    limit: u32,
+    /// One JSON object per line
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -100,9 +133,14 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(super) fn deliveries(global: &Global, command: &Command) -> Result<(), Failure> {
+    if let Command::Recheck(arguments) = command {
+        // The only one that needs secrets.
+        return recheck(&global.load()?.settings, arguments);
+    }
     let settings = global.load_for_reading()?;
     let reader = Reader::open(&settings.store.path)?;
     match command {
+        Command::Recheck(_) => Ok(()),
         Command::List(arguments) => list(&reader, arguments),
         Command::Show(arguments) => show(&reader, arguments),
     }
@@ -124,6 +162,83 @@ fn list(reader: &Reader, arguments: &List) -> Result<(), Failure> {
     match rows.is_empty() {
         true => print_line("no deliveries"),
         false => as_table(&rows).iter().try_for_each(|line| print_line(line)),
+    }
+}
+
+fn recheck(settings: &Settings, arguments: &Recheck) -> Result<(), Failure> {
+    if let Some(name) = &arguments.source {
+        source_named(settings, name)?;
+    }
+    let reader = Reader::open(&settings.store.path)?;
+    let filter = Filter {
+        source: arguments.source.clone(),
+        since: arguments.since,
+        until: arguments.until,
+        limit: arguments.limit,
+        ..Filter::default()
+    };
+    // What became of how many, by source and verdict.
+    let mut tally = std::collections::BTreeMap::<(String, String), usize>::new();
+    let mut refused = 0;
+    for row in reader.list(&filter)? {
+        let Some(source) = settings.sources.get(&row.source) else {
+            // Nothing is wrong with any secret, so this is no failure.
+            if arguments.json {
+                print_json(&json!({
+                    "id": row.id,
+                    "source": row.source,
+                    "received_at": row.received_at,
+                    "valid": null,
+                    "verified_by": null,
+                    "why": NOT_CONFIGURED,
+                }))?;
+            }
+            *tally.entry((row.source, NOT_CONFIGURED.to_owned())).or_default() += 1;
+            continue;
+        };
+        let verdict = match reader.request(row.id)? {
+            None => Err("its body is not stored any more".to_owned()),
+            Some(StoredRequest { target, headers, body }) => {
+                let request = Unverified { target, headers, body };
+                provider::judge(&source.terms, &request, row.received_at).map_err(|rejection| {
+                    let bytes_max = provider::BY_HAND_BYTES_MAX;
+                    let hint = provider::diagnose(&source.terms, &request, row.received_at, bytes_max);
+                    hint.map_or_else(|| rejection.to_string(), |hint| format!("{rejection}; most likely: {hint}"))
+                })
+            }
+        };
+        refused += usize::from(verdict.is_err());
+        if arguments.json {
+            print_json(&json!({
+                "id": row.id,
+                "source": row.source,
+                "received_at": row.received_at,
+                "valid": verdict.is_ok(),
+                "verified_by": verdict.as_ref().ok().map(|index| index + 1),
+                "why": verdict.as_ref().err(),
+            }))?;
+        } else if let Err(why) = &verdict {
+            print_line(&format!("{}  {}  would be refused: {}", row.id, printable(&row.source), printable(why)))?;
+        }
+        let words = verdict.map_or_else(|_| "would be refused".to_owned(), |index| format!("by secret {}", index + 1));
+        *tally.entry((row.source, words)).or_default() += 1;
+    }
+    if !arguments.json {
+        for ((source, words), count) in &tally {
+            print_line(&format!("{}: {count} {words}", printable(source)))?;
+        }
+        let count: usize = tally.values().sum();
+        match count {
+            0 => print_line("no deliveries")?,
+            _ if count == arguments.limit as usize => {
+                print_line(&format!("the newest {count}; there may be more: --limit says how many to judge"))?;
+            }
+            _ => {}
+        }
+    }
+    match refused {
+        0 => Ok(()),
+        count => Err(Failure::Failed(format!("{count} would be refused"))),
     }
 }
 

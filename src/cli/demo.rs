@@ -23,9 +23,10 @@ use crate::{
     config::{self, Environment, Settings},
     daemon::{self, Daemon, Ending, Roles},
     http::Client,
-    provider::{Provider, sample},
+    provider::{Provider, Signing, sample},
     secret::Secret,
     threads::{self, Stop, Wake},
+    time::{Clock, SystemClock},
 };
 
 /// What is shown in turn: good news, bad news, and one that nobody wants.
@@ -215,18 +216,16 @@ impl Teller {
     /// Fails only when the screen is gone.
     fn tell(&self, name: &'static str, number: u64) -> Result<(), ()> {
         let Some(mut sample) = sample::build(Provider::GitHub, name, number) else { return Ok(()) };
-        sample::sign(Provider::GitHub, &self.secret, &mut sample.headers, &sample.body);
-        let headers: Vec<(&str, &str)> = sample
-            .headers
-            .iter()
-            .filter(|(name, _)| !name.eq_ignore_ascii_case("content-type"))
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
         let start = Instant::now();
         let url = format!("{}/webhooks/github", self.door);
-        let answer = match self.client.post(&url, "application/json", &headers, &sample.body) {
+        let signing = Signing::new(&self.secret, &url, SystemClock.wall());
+        let answer = sample.sign(Provider::GitHub, &signing).map_err(str::to_owned).and_then(|()| {
+            let (content_type, fields) = sample.fields();
+            self.client.post(&url, content_type, &fields, &sample.body).map_err(|failure| failure.to_string())
+        });
+        let answer = match answer {
             Ok(answer) => format!("{} {}", answer.status, answer.body.trim()),
-            Err(failure) => failure.to_string(),
+            Err(failure) => failure,
         };
         self.sights.send(Sight::Sent { name, answer, took: start.elapsed() }).map_err(|_| ())
     }

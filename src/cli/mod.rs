@@ -13,6 +13,7 @@ mod send;
 mod sql;
 mod status;
 mod table;
+mod verify;
 
 use std::{
     fmt, io,
@@ -23,7 +24,9 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    config::{self, Environment, Loaded, Settings},
+    config::{self, Environment, Loaded, Settings, Source},
+    provider::Provider,
+    secret::Secret,
     store::StoreError,
 };
 
@@ -80,6 +83,8 @@ enum Command {
     Send(send::Arguments),
     /// A local request bin: print every request; can play Slack
     Catch(catch::Arguments),
+    /// Would this recorded request be accepted, and if not, exactly why?
+    Verify(verify::Arguments),
     /// Print a new random secret (32 bytes, hex)
     Secret(secret::Arguments),
     /// Ask the database, read-only; without a query, what can be asked
@@ -159,6 +164,34 @@ impl Global {
     }
 }
 
+/// The provider that an argument names.
+fn provider_named(name: &str) -> Result<Provider, Failure> {
+    Provider::from_name(name).ok_or_else(|| {
+        let unknown = || {
+            let known: Vec<&str> = Provider::ALL.iter().map(|provider| provider.name()).collect();
+            format!("there is no provider {name:?}; there are {}", known.join(", "))
+        };
+        Failure::Usage(Provider::why_unsupported(name).map_or_else(unknown, str::to_owned))
+    })
+}
+
+/// The source that an argument names.
+fn source_named<'s>(settings: &'s Settings, name: &str) -> Result<&'s Source, Failure> {
+    settings.sources.get(name).ok_or_else(|| {
+        let known: Vec<&str> = settings.sources.keys().map(String::as_str).collect();
+        Failure::Usage(format!("the configuration has no source {name:?}; it has {}", known.join(", ")))
+    })
+}
+
+/// The secret in the variable that an argument names, or a few words about why there is none.
+fn secret_in(variable: &str) -> Result<Secret, String> {
+    let value = std::env::var(variable).map_err(|error| match error {
+        std::env::VarError::NotPresent => format!("{variable} is not set"),
+        std::env::VarError::NotUnicode(_) => format!("{variable} is not valid UTF-8"),
+    })?;
+    Secret::new(value).ok_or_else(|| format!("{variable} is empty"))
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -172,8 +205,9 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Init(arguments) => init::init(&arguments),
         Command::Check(arguments) => check::check(&global, &arguments),
-        Command::Send(arguments) => send::send(&arguments),
+        Command::Send(arguments) => send::send(&global, &arguments),
         Command::Catch(arguments) => catch::catch(&arguments),
+        Command::Verify(arguments) => verify::verify(&global, &arguments),
         Command::Secret(arguments) => secret::secret(&arguments),
         Command::Sql(arguments) => sql::sql(&global, &arguments),
         Command::Status(arguments) => status::status(&global, &arguments),

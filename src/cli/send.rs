@@ -15,15 +15,13 @@ use std::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Failure, print_json, print_line, table};
+use super::{Failure, Global, print_json, print_line, provider_named, secret_in, source_named, table};
 use crate::{
     http::{self, Client},
-    provider::{
-        Provider,
-        sample::{self, Sample},
-    },
+    provider::{self, Options, Provider, Signing, Terms, Unverified, sample},
     secret::Secret,
     threads,
+    time::{Clock, SystemClock},
 };
 
 /// Threads that send at once.
@@ -37,7 +35,12 @@ Examples:
   hookbell send --list
   hookbell send github pr_merged
   hookbell send github push --payload push.json --to https://hooks.example.com/webhooks/github
-  hookbell send github pr_opened --count 1000 --concurrency 32")]
+  hookbell send generic custom --source shop      sign as [sources.shop] of the configuration wants it
+  DISCORD_PRIVATE=… hookbell send discord command --source discord --secret-env DISCORD_PRIVATE
+  hookbell send github pr_opened --count 1000 --concurrency 32
+
+Where the configuration has only the public key (sendgrid, discord), --secret-env must name the private one. Twilio and
+Square sign the address that they call: --public-url, else `public_url` under [door], else the URL that is called.")]
 pub(super) struct Arguments {
     /// Whose rules to sign by
     #[arg(required_unless_present = "list")]
@@ -51,10 +54,16 @@ pub(super) struct Arguments {
     /// Send this body instead of a sample; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     payload: Option<PathBuf>,
-    /// Where to [default: http://127.0.0.1:5000/webhooks/PROVIDER]
+    /// Sign by the options, the first secret that can and the `public_url` of this source of the configuration
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Where to [default: http://127.0.0.1:5000/webhooks/PROVIDER, or the source's name in its place]
     #[arg(long, value_name = "URL")]
     to: Option<String>,
-    /// The environment variable that holds the secret [default: PROVIDER_WEBHOOK_SECRET]
+    /// The receiver's `public_url`, for providers that sign the address they call [default: the configuration's]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// The environment variable that holds the secret [default: PROVIDER_WEBHOOK_SECRET, or the source's secret]
     #[arg(long, value_name = "NAME")]
     secret_env: Option<String>,
     /// How many
@@ -78,8 +87,12 @@ pub(super) struct Arguments {
 struct Job {
     client: Client,
     url: String,
+    /// The URL as the receiver is known to the sender, which some providers sign.
+    signed_url: String,
     provider: Provider,
     secret: Secret,
+    /// The receiver's.
+    options: Options,
     event: String,
     payload: Option<Vec<u8>>,
     salt: u64,
@@ -114,11 +127,11 @@ struct Summary {
     max_ms: f64,
 }
 
-pub(super) fn send(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn send(global: &Global, arguments: &Arguments) -> Result<(), Failure> {
     if arguments.list {
         return list(arguments.json);
     }
-    let job = Arc::new(prepare(arguments)?);
+    let job = Arc::new(prepare(global, arguments)?);
     let threads: Vec<_> = (0..arguments.concurrency)
         .map(|number| {
             let job = job.clone();
@@ -151,24 +164,17 @@ fn list(as_json: bool) -> Result<(), Failure> {
     table::lines(&["provider", "event", "what"], &rows).iter().try_for_each(|line| print_line(line))
 }
 
-fn prepare(arguments: &Arguments) -> Result<Job, Failure> {
-    let name = arguments.provider.as_deref().unwrap_or_default();
-    let provider = Provider::from_name(name).ok_or_else(|| {
-        let known: Vec<&str> = Provider::ALL.iter().map(|provider| provider.name()).collect();
-        Failure::Usage(format!("there is no provider {name:?}; there are {}", known.join(", ")))
-    })?;
+fn prepare(global: &Global, arguments: &Arguments) -> Result<Job, Failure> {
+    let provider = provider_named(arguments.provider.as_deref().unwrap_or_default())?;
     let event = arguments.event.clone().unwrap_or_default();
     let payload = arguments.payload.as_deref().map(read_payload).transpose()?;
     if payload.is_none() && sample::build(provider, &event, 0).is_none() {
         return Err(Failure::Usage(format!("there is no sample {event:?}; `hookbell send --list` names them")));
     }
-    let variable =
-        arguments.secret_env.clone().unwrap_or_else(|| format!("{}_WEBHOOK_SECRET", provider.name().to_uppercase()));
-    let secret = std::env::var(&variable).ok().and_then(Secret::new).ok_or_else(|| {
-        Failure::Failed(format!("{variable} is not set; it must hold the secret that the receiver knows"))
-    })?;
-    let url = arguments.to.clone().unwrap_or_else(|| format!("http://127.0.0.1:5000/webhooks/{}", provider.name()));
+    let name = arguments.source.as_deref().unwrap_or(provider.name());
+    let url = arguments.to.clone().unwrap_or_else(|| format!("http://127.0.0.1:5000/webhooks/{name}"));
     http::check_url(&url).map_err(Failure::Usage)?;
+    let Receiver { secret, options, signed_url } = receiver(global, arguments, provider, &url)?;
     if arguments.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
         return Err(Failure::Usage("--rate must be more than 0".to_owned()));
     }
@@ -176,9 +182,11 @@ fn prepare(arguments: &Arguments) -> Result<Job, Failure> {
         getrandom::u64().map_err(|error| Failure::Failed(format!("the system has no randomness to give: {error}")))?;
     Ok(Job {
         client: Client::with_timeout(TIMEOUT),
+        signed_url,
         url,
         provider,
         secret,
+        options,
         event,
         payload,
         salt,
@@ -189,6 +197,83 @@ fn prepare(arguments: &Arguments) -> Result<Job, Failure> {
         next: AtomicU64::new(0),
         tally: Mutex::default(),
     })
+}
+
+/// What signing must know of the receiver.
+struct Receiver {
+    secret: Secret,
+    options: Options,
+    signed_url: String,
+}
+
+/// By the source that is named, else by the environment.
+fn receiver(global: &Global, arguments: &Arguments, provider: Provider, url: &str) -> Result<Receiver, Failure> {
+    let secret_named = |variable: &str| {
+        secret_in(variable)
+            .map_err(|why| Failure::Failed(format!("{why}; it must hold the secret that the receiver knows")))
+    };
+    let Some(name) = &arguments.source else {
+        let default = || format!("{}_WEBHOOK_SECRET", provider.name().to_uppercase());
+        let secret = secret_named(&arguments.secret_env.clone().unwrap_or_else(default))?;
+        let public_url = match &arguments.public_url {
+            None if provider.needs_public_url() => global.load_for_reading()?.door.public_url,
+            given => given.clone(),
+        };
+        return Ok(Receiver { secret, options: Options::NONE, signed_url: signed_url(provider, url, public_url) });
+    };
+    let settings = global.load()?.settings;
+    let terms = &source_named(&settings, name)?.terms;
+    if terms.provider != provider {
+        return Err(Failure::Usage(format!("the source {name} is one of {}, not of {provider}", terms.provider)));
+    }
+    let signed_url = signed_url(provider, url, arguments.public_url.clone().or_else(|| terms.public_url.clone()));
+    let secret = match &arguments.secret_env {
+        Some(variable) => secret_named(variable)?,
+        None => {
+            terms.secrets.iter().find(|secret| is_accepted(terms, secret, &signed_url)).cloned().ok_or_else(|| {
+                let what = format!("what the configuration has for {name} proves a request and cannot sign one");
+                Failure::Failed(format!("{what}: name the variable that holds the private key with --secret-env"))
+            })?
+        }
+    };
+    Ok(Receiver { secret, options: terms.options.clone(), signed_url })
+}
+
+/// Whether the source takes what this secret of its own signs. A public key may look like a private one, so one sample
+/// is signed and judged.
+fn is_accepted(terms: &Terms, secret: &Secret, url: &str) -> bool {
+    let provider = terms.provider;
+    let now = SystemClock.wall();
+    let sample = sample::list(provider).first().and_then(|(name, _)| sample::build(provider, name, 0));
+    sample.is_some_and(|mut sample| {
+        let signing = Signing { options: &terms.options, ..Signing::new(secret, url, now) };
+        sample.sign(provider, &signing).is_ok() && {
+            let headers = sample.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+            let request = Unverified { target: format!("{url}{}", sample.query), headers, body: sample.body };
+            provider::judge(terms, &request, now).is_ok()
+        }
+    })
+}
+
+/// What is signed by those who sign the address; says so where it can only be a guess.
+fn signed_url(provider: Provider, url: &str, public_url: Option<String>) -> String {
+    if let Some(public_url) = public_url {
+        return at_public_url(url, &public_url);
+    }
+    if provider.needs_public_url() {
+        eprintln!(
+            "note: {provider} signs the address that it calls. Neither --public-url nor `public_url` under [door] \
+             tells it, so the signature covers {url}"
+        );
+    }
+    url.to_owned()
+}
+
+/// The same path under another name.
+fn at_public_url(url: &str, public_url: &str) -> String {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
+    format!("{}{path}", public_url.trim_end_matches('/'))
 }
 
 fn read_payload(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
@@ -221,19 +306,22 @@ impl Job {
 
     fn send_one(&self, number: u64, due: Instant) {
         let salt = if self.same { self.salt } else { self.salt.wrapping_add(number) };
-        let Some(Sample { mut headers, body, .. }) = (match &self.payload {
+        let Some(mut sample) = (match &self.payload {
             Some(payload) => Some(sample::for_payload(self.provider, &self.event, payload.clone(), salt)),
             None => sample::build(self.provider, &self.event, salt),
         }) else {
             return;
         };
-        sample::sign(self.provider, &self.secret, &mut headers, &body);
-        let fields: Vec<(&str, &str)> = headers
-            .iter()
-            .filter(|(name, _)| !name.eq_ignore_ascii_case("content-type"))
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let answer = self.client.post(&self.url, "application/json", &fields, &body);
+        let signing =
+            Signing { options: &self.options, ..Signing::new(&self.secret, &self.signed_url, SystemClock.wall()) };
+        if let Err(why) = sample.sign(self.provider, &signing) {
+            let mut tally = threads::lock(&self.tally);
+            tally.errors += 1;
+            tally.last = Some(why.to_owned());
+            return;
+        }
+        let (content_type, fields) = sample.fields();
+        let answer = self.client.post(&format!("{}{}", self.url, sample.query), content_type, &fields, &sample.body);
         let latency = due.elapsed();
         let mut tally = threads::lock(&self.tally);
         match answer {

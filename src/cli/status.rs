@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Failure, Global, print_json, print_line, table};
 use crate::{
-    store::{DeliveryRow, Filter, QueueCount, Reader, Role, RoleLock},
+    door::{KEPT_AS, List},
+    store::{DeliveryRow, Filter, QueueCount, Reader, RefusalCount, Role, RoleLock},
+    time::Timestamp,
     work::control,
 };
 
@@ -29,8 +31,22 @@ struct Report {
     service: Value,
     deliveries: BTreeMap<String, i64>,
     queues: Vec<QueueCount>,
+    /// Who was refused, the last first.
+    refusals: Vec<RefusalCount>,
+    /// What `allow_from = "github"` goes by, once it was fetched.
+    github_addresses: Option<Addresses>,
     last: Vec<DeliveryRow>,
 }
+
+#[derive(Serialize)]
+struct Addresses {
+    networks: usize,
+    fetched_at: Timestamp,
+}
+
+/// Addresses that are shown; `--json` has more of them.
+const REFUSALS_SHOWN: usize = 5;
+const REFUSALS_MAX: u32 = 100;
 
 pub(super) fn status(global: &Global, arguments: &Arguments) -> Result<(), Failure> {
     let settings = global.load_for_reading()?;
@@ -52,12 +68,26 @@ pub(super) fn status(global: &Global, arguments: &Arguments) -> Result<(), Failu
         service,
         deliveries: reader.status_counts()?.into_iter().collect(),
         queues: reader.queues()?,
+        refusals: reader.refusals(REFUSALS_MAX)?,
+        github_addresses: reader
+            .recall(KEPT_AS)?
+            .as_deref()
+            .and_then(List::parse)
+            .map(|list| Addresses { networks: list.len(), fetched_at: list.fetched() }),
         last: reader.list(&Filter { limit: 5, ..Filter::default() })?,
     };
     match arguments.json {
         true => print_json(&report),
         false => print(&report),
     }
+}
+
+fn refused(refusal: &RefusalCount) -> String {
+    let RefusalCount { source, peer, status, why, count, first_at: _, last_at } = refusal;
+    let from = if peer.is_empty() { "an unknown address" } else { peer };
+    let at = if source.is_empty() { String::new() } else { format!(" at {source}") };
+    let why = if why.is_empty() { String::new() } else { format!(": {}", table::printable(why)) };
+    format!("refused{at}: {count} from {from}, the last {last_at} with {status}{why}")
 }
 
 fn print(report: &Report) -> Result<(), Failure> {
@@ -88,6 +118,15 @@ fn print(report: &Report) -> Result<(), Failure> {
             line.push_str(&format!(", {} after a failure ({})", queue.retrying, table::printable(error)));
         }
         print_line(&line)?;
+    }
+    if let Some(Addresses { networks, fetched_at }) = &report.github_addresses {
+        print_line(&format!("GitHub's addresses: {networks} networks, fetched {fetched_at}"))?;
+    }
+    for refusal in report.refusals.iter().take(REFUSALS_SHOWN) {
+        print_line(&refused(refusal))?;
+    }
+    if report.refusals.len() > REFUSALS_SHOWN {
+        print_line("refused: more of them with --json")?;
     }
     if !report.last.is_empty() {
         print_line("")?;

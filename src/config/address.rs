@@ -49,7 +49,9 @@ pub(super) fn network(node: &Node<'_>) -> Result<IpNet, Fault> {
     let text = node.text()?;
     let bare = || text.parse::<IpAddr>().map(IpNet::from).ok();
     text.parse().ok().or_else(bare).ok_or_else(|| {
-        Fault::new(format!("`{text}` is not a network")).hint("write \"192.0.2.0/24\", \"2001:db8::/32\" or an address")
+        Fault::new(format!("`{text}` is not a network")).hint(
+            "write \"192.0.2.0/24\", \"2001:db8::/32\", an address, or \"github\" for those that GitHub publishes",
+        )
     })
 }
 

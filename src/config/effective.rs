@@ -3,11 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Door, Listen, Repeats, Retry, Settings, Sink, SinkKind, Source, Store,
+    AllowFrom, Door, GitHub, Listen, Repeats, Retry, Settings, Sink, SinkKind, Source, Store,
     value::{show_duration, show_size},
 };
 use crate::{
     bell::{self, Cue, Pin},
+    provider::{Algorithm, Encoding, Options, Place, Proof, Terms},
     rule::{Condition, Rule},
 };
 
@@ -16,12 +17,13 @@ pub const HIDDEN: &str = "(hidden)";
 
 /// The settings under the keys of the file, secrets hidden.
 pub fn effective_json(settings: &Settings) -> Value {
-    let Settings { file, door, store, sources, sinks, rules, bell } = settings;
+    let Settings { file, door, store, sources, sinks, rules, bell, github: GitHub { api } } = settings;
     let named = |(name, value): (&String, Value)| (name.clone(), value);
     json!({
         "file": file.as_ref().map(|file| file.display().to_string()),
         "door": door_json(door),
         "store": store_json(store),
+        "github": { "api": api },
         "sources": sources.iter().map(|(name, source)| named((name, source_json(source)))).collect::<Map<_, _>>(),
         "sinks": sinks.iter().map(|(name, sink)| named((name, sink_json(sink)))).collect::<Map<_, _>>(),
         "rules": rules.iter().map(rule_json).collect::<Vec<_>>(),
@@ -37,7 +39,7 @@ pub fn effective(settings: &Settings) -> String {
         Some(file) => format!("# {}\n", file.display()),
         None => "# built-in defaults and the environment\n".to_owned(),
     };
-    for section in ["door", "store", "sources", "sinks", "rules", "bell", "cues"] {
+    for section in ["door", "store", "github", "sources", "sinks", "rules", "bell", "cues"] {
         match &tree[section] {
             Value::Array(tables) => {
                 for table in tables.iter().filter_map(Value::as_object) {
@@ -128,18 +130,80 @@ fn store_json(store: &Store) -> Value {
     })
 }
 
+fn allow_from_json(allow_from: &AllowFrom) -> Vec<String> {
+    let AllowFrom { networks, published } = allow_from;
+    published.then(|| "github".to_owned()).into_iter().chain(networks.iter().map(ToString::to_string)).collect()
+}
+
 fn source_json(source: &Source) -> Value {
-    let Source { provider, secrets, allow_from, repeats } = source;
+    let Source { terms: Terms { provider, secrets, public_url: _, options }, allow_from, repeats, repeat_window } =
+        source;
     let repeats = match repeats {
         Repeats::Limit => "limit",
         Repeats::Process => "process",
         Repeats::Skip => "skip",
     };
-    json!({
+    let mut json = json!({
         "provider": provider.name(),
         "secret": secrets.iter().map(|_| HIDDEN).collect::<Vec<_>>(),
-        "allow_from": allow_from.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "allow_from": allow_from_json(allow_from),
         "repeats": repeats,
+        "repeat_window": show_duration(*repeat_window),
+    });
+    if let (Value::Object(json), Value::Object(options)) = (&mut json, options_json(options)) {
+        json.extend(options.into_iter().filter(|(_, value)| !value.is_null()));
+    }
+    json
+}
+
+fn options_json(options: &Options) -> Value {
+    let Options {
+        allow_sha1,
+        tolerance,
+        header,
+        prefix,
+        algorithm,
+        encoding,
+        timestamp_header,
+        signed,
+        id,
+        event,
+        title,
+        actor,
+        about,
+        link,
+        subject,
+    } = options;
+    let place = |place: &Option<Place>| {
+        place.as_ref().map(|place| match place {
+            Place::Header(name) => name.clone(),
+            Place::Pointer(pointer) => pointer.clone(),
+        })
+    };
+    json!({
+        "allow_sha1": allow_sha1.then_some(true),
+        "tolerance": tolerance.map(show_duration),
+        "header": header,
+        "prefix": prefix,
+        "algorithm": algorithm.map(|proof| match proof {
+            Proof::Hmac(Algorithm::Sha1) => "sha1",
+            Proof::Hmac(Algorithm::Sha256) => "sha256",
+            Proof::Hmac(Algorithm::Sha512) => "sha512",
+            Proof::Token => "token",
+        }),
+        "encoding": encoding.map(|encoding| match encoding {
+            Encoding::Hex => "hex",
+            Encoding::Base64 => "base64",
+        }),
+        "timestamp_header": timestamp_header,
+        "signed": signed,
+        "id": place(id),
+        "event": place(event),
+        "title": title,
+        "actor": place(actor),
+        "about": place(about),
+        "link": place(link),
+        "subject": place(subject),
     })
 }
 
@@ -201,4 +265,17 @@ fn cue_json(cue: &Cue) -> Value {
         "tune": tune,
         "priority": priority,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_is_written_back_under_its_key() {
+        let json = options_json(&Options::NONE);
+        let mut keys: Vec<&str> = Options::KEYS.to_vec();
+        keys.sort_unstable();
+        assert!(json.as_object().expect("a table").keys().eq(keys), "{json}");
+    }
 }

@@ -37,7 +37,7 @@ pub use self::{
     problem::{Failure, Level, Problem},
     template::{SECRET_FILE, TEMPLATE},
 };
-use crate::{bell, provider::Provider, rule::Rule, secret::Secret};
+use crate::{bell, provider::Terms, rule::Rule, secret::Secret};
 
 /// A configuration is a page of text; what is larger is some other file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -134,6 +134,8 @@ pub struct Settings {
     pub door: Door,
     /// The database.
     pub store: Store,
+    /// GitHub's interface.
+    pub github: GitHub,
     /// The endpoints, by name.
     pub sources: BTreeMap<String, Source>,
     /// The destinations, by name.
@@ -189,17 +191,40 @@ pub struct Store {
     pub free_bytes_min: u64,
 }
 
+/// `[github]`
+#[derive(Clone, Debug)]
+pub struct GitHub {
+    /// Where its interface for programs stands, without a trailing slash: `https://api.github.com`, or a server's own.
+    pub api: String,
+}
+
 /// `[sources.NAME]`
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Whose rules its requests follow.
-    pub provider: Provider,
-    /// Any of them may have signed; never empty.
-    pub secrets: Vec<Secret>,
-    /// Addresses that may call; empty lets all.
-    pub allow_from: Vec<ipnet::IpNet>,
+    /// Whose rules its requests follow, and what proves them; there is a secret.
+    pub terms: Terms,
+    /// Addresses that may call.
+    pub allow_from: AllowFrom,
     /// What to do with one body under many ids.
     pub repeats: Repeats,
+    /// Without any id, equal bytes within this time are a retry.
+    pub repeat_window: Duration,
+}
+
+/// `allow_from`: who may call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowFrom {
+    /// Networks that the file names.
+    pub networks: Vec<ipnet::IpNet>,
+    /// `"github"`: those that GitHub publishes as its own.
+    pub published: bool,
+}
+
+impl AllowFrom {
+    /// Nothing is said: all may call.
+    pub fn is_everybody(&self) -> bool {
+        self.networks.is_empty() && !self.published
+    }
 }
 
 /// `repeats`: what to do with the same signed body under another (unsigned) id.

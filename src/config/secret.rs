@@ -84,16 +84,16 @@ fn origin_in(mut section: Section<'_>, beside: &Path, report: &mut Report) -> Op
     origins.pop()
 }
 
-/// Reads one origin, or a list of them.
-pub(super) fn origins(node: &Node<'_>, beside: &Path, report: &mut Report) -> Vec<Origin> {
-    let DeValue::Array(_) = node.value else { return origin(node, beside, report).into_iter().collect() };
+/// Reads one origin, or a list of them: each in its place, `None` where it has a problem.
+pub(super) fn origins(node: &Node<'_>, beside: &Path, report: &mut Report) -> Vec<Option<Origin>> {
+    let DeValue::Array(_) = node.value else { return vec![origin(node, beside, report)] };
     match node.list() {
         Ok(nodes) if nodes.is_empty() || nodes.len() > SECRETS_MAX => {
             let what = format!("{} secrets; there must be 1 to {SECRETS_MAX}", nodes.len());
             report.error(&node.place, Fault::new(what));
             Vec::new()
         }
-        Ok(nodes) => nodes.iter().filter_map(|node| origin(node, beside, report)).collect(),
+        Ok(nodes) => nodes.iter().map(|node| origin(node, beside, report)).collect(),
         Err(fault) => {
             report.error(&node.place, fault);
             Vec::new()

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Door;
 use crate::{
+    config::AllowFrom,
     headers::Single,
     http::{Head, Peer, Response},
     provider::{self, Rejection},
@@ -33,6 +34,8 @@ pub(super) struct Refused {
     allow: Option<&'static str>,
     /// What is not so by a stranger's doing alone is worth a warning.
     pub(super) level: log::Level,
+    /// The configured source's name; empty where the request names none that there is.
+    pub(super) source: String,
     /// Facts for the log, `key=value`.
     pub(super) said: String,
     pub(super) why: String,
@@ -41,7 +44,7 @@ pub(super) struct Refused {
 impl Refused {
     fn new(head: &Head, status: u16, told: &'static str, why: impl Into<String>) -> Refused {
         let said = format!("method={}", known_method(&head.method));
-        Refused { status, told, allow: None, level: log::Level::Info, said, why: why.into() }
+        Refused { status, told, allow: None, level: log::Level::Info, source: String::new(), said, why: why.into() }
     }
 
     fn wrong_method(head: &Head, allowed: &'static str) -> Refused {
@@ -57,7 +60,8 @@ impl Refused {
             401 => "not authenticated",
             _ => "refused",
         };
-        Refused { status, told, allow: None, level, said: format!("source={source}"), why: rejection.to_string() }
+        let (source, said) = (source.to_owned(), format!("source={source}"));
+        Refused { status, told, allow: None, level, source, said, why: rejection.to_string() }
     }
 
     pub(super) fn response(&self) -> Response {
@@ -86,27 +90,40 @@ impl Door {
             return Err(Refused::wrong_method(head, "POST"));
         }
         let client = self.client(head, peer);
-        if !source.allow_from.is_empty()
-            && !client.is_some_and(|ip| source.allow_from.iter().any(|net| net.contains(&ip)))
-        {
-            let why = match client {
-                Some(_) => format!("the address is not in allow_from of source {name}"),
-                None => format!("source {name} has allow_from, and CF-Connecting-IP does not tell one address"),
-            };
-            return Err(Refused::new(head, 403, "forbidden", why));
-        }
-        provider::admit(source.provider, &head.headers)
+        self.check_address(&source.allow_from, client).map_err(|(status, why)| {
+            let told = if status == 403 { "forbidden" } else { "cannot tell who may call right now" };
+            let (source, said) = (name.clone(), format!("source={name}"));
+            Refused { source, said, ..Refused::new(head, status, told, why) }
+        })?;
+        provider::admit(&source.terms, &head.headers)
             .map_err(|rejection| Refused::rejected(name, log::Level::Info, &rejection))?;
         Ok(Route::Webhook { source: name.clone(), client })
+    }
+
+    /// Whether this address may call; a status and the reason when it may not.
+    fn check_address(&self, allowed: &AllowFrom, client: Option<IpAddr>) -> Result<(), (u16, &'static str)> {
+        if allowed.is_everybody() {
+            return Ok(());
+        }
+        let client = client.ok_or((403, "it has allow_from, and CF-Connecting-IP does not tell one address"))?;
+        if allowed.networks.iter().any(|network| network.contains(&client)) {
+            return Ok(());
+        }
+        if !allowed.published {
+            return Err((403, "the address is not in its allow_from"));
+        }
+        match self.published.contains(client) {
+            Some(true) => Ok(()),
+            Some(false) => Err((403, "the address is not in the list that GitHub publishes")),
+            // Letting everybody in would be wrong, and so would telling GitHub that it may not.
+            None => Err((503, "GitHub's list of addresses could not be fetched yet")),
+        }
     }
 
     /// The sender's address. A tunnel tells it in `CF-Connecting-IP`, which is believed from the Unix socket and from
     /// trusted proxies alone: anybody else could write there what they like.
     pub(super) fn client(&self, head: &Head, peer: &Peer) -> Option<IpAddr> {
-        let direct = match peer {
-            Peer::Tcp(address) => Some(address.ip().to_canonical()),
-            Peer::Unix => None,
-        };
+        let direct = address_of(peer);
         if direct.is_some_and(|ip| !self.trusted_proxies.contains(&ip)) {
             return direct;
         }
@@ -122,12 +139,24 @@ impl Door {
     }
 }
 
-/// The path of a target. The absolute form, as to a proxy, means the same (RFC 9112 § 3.2.2); the query is no part of it,
-/// and a fragment is never sent.
-fn path_of(target: &str) -> &str {
+/// Path and query of a target. The absolute form, as to a proxy, means the same (RFC 9112 § 3.2.2), and what host it names is
+/// the client's word alone.
+pub(super) fn path_and_query(target: &str) -> &str {
     let rest = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"));
-    let target = rest.map_or(target, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
-    target.split('?').next().unwrap_or_default()
+    rest.map_or(target, |rest| rest.find('/').map_or("/", |at| &rest[at..]))
+}
+
+/// The path alone; a fragment is never sent.
+fn path_of(target: &str) -> &str {
+    path_and_query(target).split('?').next().unwrap_or_default()
+}
+
+/// The other end of the connection, which may speak for somebody else.
+pub(super) fn address_of(peer: &Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::Tcp(address) => Some(address.ip().to_canonical()),
+        Peer::Unix => None,
+    }
 }
 
 /// How the sender is named in logs and in the database.

@@ -53,6 +53,15 @@ pub(super) enum Verdict {
 }
 
 impl Failures {
+    /// Whether a failure would still be tolerated.
+    pub(super) fn is_patient_with(&self, client: Option<IpAddr>, now: Instant) -> bool {
+        let records = lock(&self.0);
+        records.get(&client.map(neighbourhood)).is_none_or(|record| {
+            let mut allowance = record.allowance;
+            allowance.take(TOLERATED, now).is_ok()
+        })
+    }
+
     /// Counts a failure.
     pub(super) fn count(&self, client: Option<IpAddr>, now: Instant) -> Verdict {
         let mut records = lock(&self.0);
@@ -85,7 +94,8 @@ fn make_room(records: &mut HashMap<Neighbourhood, Record>, now: Instant) {
     }
 }
 
-fn neighbourhood(client: IpAddr) -> IpAddr {
+/// The address that stands for all that are counted with this one.
+pub(super) fn neighbourhood(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),

@@ -5,13 +5,15 @@ mod admit;
 mod crowd;
 mod failures;
 mod health;
+mod published;
+mod refusals;
 mod webhook;
 
 use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -24,6 +26,10 @@ use self::{
     crowd::Crowd,
     failures::{Failures, Verdict},
     health::Health,
+};
+pub use self::{
+    published::{KEPT_AS, List, Published, Publisher},
+    refusals::Refusals,
 };
 use crate::{
     allowance::Rate,
@@ -45,7 +51,11 @@ pub struct Door {
     stored: Wake,
     counters: Arc<Counters>,
     failures: Failures,
-    refusals: Crowd,
+    refusals: Refusals,
+    published: Published,
+    /// Held while a refusal is explained.
+    guessing: Mutex<()>,
+    lines: Crowd,
     overflow: Crowd,
 }
 
@@ -53,6 +63,9 @@ pub struct Door {
 const REFUSALS_TOLD: Rate = Rate { every: Duration::from_millis(200), burst: 50 };
 /// Lines about requests refused for want of room.
 const OVERFLOW_TOLD: Rate = Rate { every: Duration::from_secs(1), burst: 1 };
+
+/// What a sender is told to wait when we cannot take it right now.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// What the door has answered since it was opened.
 #[derive(Debug, Default)]
@@ -79,6 +92,17 @@ pub struct Counts {
     pub unavailable: u64,
 }
 
+/// What the door shares with those who show or keep it. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// What it has answered.
+    pub counters: Arc<Counters>,
+    /// Whom it has refused.
+    pub refusals: Refusals,
+    /// Whom `allow_from = "github"` lets in.
+    pub published: Published,
+}
+
 impl Counters {
     /// The present numbers.
     pub fn read(&self) -> Counts {
@@ -100,7 +124,7 @@ impl Door {
         store: Store,
         clock: Arc<dyn Clock>,
         stored: Wake,
-        counters: Arc<Counters>,
+        told: Told,
     ) -> Door {
         Door {
             sources,
@@ -110,9 +134,12 @@ impl Door {
             store,
             clock,
             stored,
-            counters,
+            counters: told.counters,
             failures: Failures::default(),
-            refusals: Crowd::new(REFUSALS_TOLD),
+            refusals: told.refusals,
+            published: told.published,
+            guessing: Mutex::default(),
+            lines: Crowd::new(REFUSALS_TOLD),
             overflow: Crowd::new(OVERFLOW_TOLD),
         }
     }
@@ -137,17 +164,19 @@ impl Service for Door {
 
     fn refused(&self, head: Option<&Head>, peer: &Peer, refusal: &Refusal) {
         // Behind a tunnel the socket's peer is the tunnel; the head tells whom it speaks for.
-        let peer = || head.map_or_else(|| peer.to_string(), |head| admit::name_of(self.client(head, peer), peer));
+        let client = || head.map_or_else(|| admit::address_of(peer), |head| self.client(head, peer));
+        let name = || admit::name_of(client(), peer);
         if refusal.status == 503 {
             self.counters.unavailable.fetch_add(1, Ordering::Relaxed);
             if let Some(before) = self.overflow.count(Instant::now()) {
-                log::warn!("refused status=503 peer={} requests={} why=\"{}\"", peer(), before + 1, refusal.reason);
+                log::warn!("refused status=503 peer={} requests={} why=\"{}\"", name(), before + 1, refusal.reason);
             }
             return;
         }
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        self.refusals.count("", client(), refusal.status, refusal.reason);
         if let Some(before) = self.may_tell() {
-            log::info!("refused status={} peer={} why=\"{}\"{before}", refusal.status, peer(), refusal.reason);
+            log::info!("refused status={} peer={} why=\"{}\"{before}", refusal.status, name(), refusal.reason);
         }
     }
 }
@@ -155,12 +184,23 @@ impl Service for Door {
 impl Door {
     /// Counts and logs a refusal, and gives its answer: 429 in place of 401 to who fails too often.
     fn refuse(&self, refused: Refused, client: Option<IpAddr>, peer: &Peer) -> Response {
-        let Refused { status, level, ref said, ref why, .. } = refused;
-        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        let Refused { status, level, ref source, ref said, ref why, .. } = refused;
         let peer = admit::name_of(client, peer);
-        if status == 401
-            && let Verdict::TooOften { retry_after, tell } = self.failures.count(client, Instant::now())
-        {
+        if status == 503 {
+            self.counters.unavailable.fetch_add(1, Ordering::Relaxed);
+            if let Some(before) = self.overflow.count(Instant::now()) {
+                log::warn!("refused status=503 peer={peer} {said} requests={} why=\"{why}\"", before + 1);
+            }
+            return refused.response().retry_after(RETRY_AFTER);
+        }
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        let verdict = match status {
+            401 => self.failures.count(client, Instant::now()),
+            _ => Verdict::Tolerated,
+        };
+        let limited = matches!(verdict, Verdict::TooOften { .. });
+        self.refusals.count(source, client, if limited { 429 } else { status }, why);
+        if let Verdict::TooOften { retry_after, tell } = verdict {
             self.counters.limited.fetch_add(1, Ordering::Relaxed);
             if let Some(requests) = tell {
                 log::warn!(
@@ -177,7 +217,7 @@ impl Door {
 
     /// Whether a line about a refusal may be written now; what it has to say about those before that were not.
     fn may_tell(&self) -> Option<String> {
-        let before = self.refusals.count(Instant::now())?;
+        let before = self.lines.count(Instant::now())?;
         Some(if before == 0 { String::new() } else { format!(" untold={before}") })
     }
 }

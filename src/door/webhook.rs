@@ -2,27 +2,31 @@
 //! is on the disk.
 
 use std::{
+    net::IpAddr,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use super::{
-    Door,
+    Door, RETRY_AFTER,
     admit::{self, Refused, Route},
 };
 use crate::{
     http::{Request, Response},
     logfmt,
-    provider::{self, Unverified},
+    provider::{self, Handshake, Rejection, Terms, Unverified, Verified},
     store::{Accepted, Arrival},
+    time::Timestamp,
 };
 
 /// GitHub hangs up after 10 s, counted from its own start; an answer after that is heard by nobody.
 const ANSWER_AFTER: Duration = Duration::from_secs(7);
 /// A body that took long to arrive still gets this much for the disk.
 const STORE_AT_LEAST: Duration = Duration::from_secs(1);
-/// What a sender is told to wait when we cannot store.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// How far the clock may be behind what is stored; a step in the wrong direction may have been stored too.
+const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// A time server answers within a minute, or something else is wrong.
+const CLOCK_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Door {
     pub(super) fn webhook(&self, request: Request<Route>) -> Response {
@@ -33,11 +37,31 @@ impl Door {
         let Some(source) = self.sources.get(&name) else {
             return Response::error(404, "not found");
         };
-        let unverified = Unverified { target: head.target, headers: head.headers, body };
-        let delivery = match provider::verify(source.provider, &source.secrets, unverified, self.clock.wall()) {
-            Ok(delivery) => delivery,
+        let unverified =
+            Unverified { target: admit::path_and_query(&head.target).to_owned(), headers: head.headers, body };
+        let now = self.clock.wall();
+        let mut hint = None;
+        let explain = |_: &Rejection, request: &Unverified| hint = self.explain(&source.terms, request, client, now);
+        let delivery = match provider::verify_or(&source.terms, unverified, now, explain) {
+            Ok(Verified::Delivery(delivery)) => delivery,
+            Ok(Verified::Handshake(Handshake { status, content_type, body })) => {
+                log::info!("handshake source={name} peer={} status={status}", admit::name_of(client, &peer));
+                return Response::new(status, content_type, body);
+            }
+            Err(rejection @ Rejection::OutsideWindow { .. }) if self.is_plainly_wrong(now) => {
+                self.counters.unavailable.fetch_add(1, Ordering::Relaxed);
+                log::error!(
+                    "unavailable source={name} why=\"our clock says {now}, which cannot be, so the time of a signature cannot be \
+                     judged: {rejection}; is the network up, and does a time server answer?\""
+                );
+                return Response::error(503, "cannot tell the time right now").retry_after(CLOCK_RETRY_AFTER);
+            }
             Err(rejection) => {
-                return self.refuse(Refused::rejected(&name, log::Level::Warn, &rejection), client, &peer);
+                let mut refused = Refused::rejected(&name, log::Level::Warn, &rejection);
+                if let Some(hint) = hint {
+                    refused.why.push_str(&format!("; most likely: {hint}"));
+                }
+                return self.refuse(refused, client, &peer);
             }
         };
         let peer = admit::name_of(client, &peer);
@@ -45,7 +69,13 @@ impl Door {
         let (event, id) = (logfmt::value(delivery.event_type()), logfmt::value(delivery.id().unwrap_or("-")));
         let said = format!("event={event} delivery={id}");
         let deadline = self.store_deadline(accepted);
-        let arrival = Arrival { source: name.clone(), peer: peer.clone(), repeats: source.repeats, deadline };
+        let arrival = Arrival {
+            source: name.clone(),
+            peer: peer.clone(),
+            repeats: source.repeats,
+            repeat_window: source.repeat_window,
+            deadline,
+        };
         match self.store.accept(delivery, arrival) {
             Ok(Accepted::New { id, notes, is_skipped }) => {
                 self.counters.stored.fetch_add(1, Ordering::Relaxed);
@@ -68,6 +98,21 @@ impl Door {
                 Response::error(503, "cannot store right now").retry_after(RETRY_AFTER)
             }
         }
+    }
+
+    /// What would make the signature match, for the log. Guessing costs as much as judging several times over, so one
+    /// request at a time is guessed at, and not those of who fails all the time.
+    fn explain(&self, terms: &Terms, request: &Unverified, client: Option<IpAddr>, now: Timestamp) -> Option<String> {
+        let _alone = self.guessing.try_lock().ok()?;
+        match self.failures.is_patient_with(client, Instant::now()) {
+            true => provider::diagnose(terms, request, now, provider::AT_THE_DOOR_BYTES_MAX),
+            false => None,
+        }
+    }
+
+    /// Whether our clock cannot be right: a Pi without a battery starts in 1970, or where it was when it was switched off.
+    fn is_plainly_wrong(&self, now: Timestamp) -> bool {
+        now < crate::BUILT || now < self.store.newest().minus(CLOCK_BEHIND_MAX)
     }
 
     /// Until when the store may take: while the sender still listens, and never past the request's own deadline by more

@@ -27,7 +27,7 @@ const RESOLVE_MAX: Duration = Duration::from_secs(3);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// An answer's body is cut here. What we read of answers is short: Slack's `ok`, an error's text.
+/// The body of an answer to a POST is cut here. What we read of those is short: Slack's `ok`, an error's text.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
 
 /// Longest believed `Retry-After`.
@@ -60,7 +60,7 @@ pub struct Answer {
     /// `Retry-After`, an hour at most. A date is measured against the answer's own `Date`, because this machine's
     /// clock may be wrong.
     pub retry_after: Option<Duration>,
-    /// The first 64 KiB of the body; what is not UTF-8 is replaced.
+    /// The first 64 KiB of the body, or as much as the caller asked for; what is not UTF-8 is replaced.
     pub body: String,
 }
 
@@ -165,10 +165,24 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Answer, Failure> {
+        let call = Call { url, headers, body: Some((content_type, body)), answer_bytes_max: BODY_BYTES_MAX };
+        self.call(&call)
+    }
+
+    /// Gets what stands there, up to `answer_bytes_max`.
+    ///
+    /// # Errors
+    /// When no complete answer came back. A status of 500 is an answer.
+    pub fn get(&self, url: &str, headers: &[(&str, &str)], answer_bytes_max: u64) -> Result<Answer, Failure> {
+        self.call(&Call { url, headers, body: None, answer_bytes_max })
+    }
+
+    fn call(&self, call: &Call<'_>) -> Result<Answer, Failure> {
+        let url = call.url;
         check_url(url).map_err(|cause| Failure::Other { cause })?;
         let Agents { platform, bundled, use_bundled } = &*self.shared;
         if !use_bundled.load(Ordering::Relaxed) {
-            match attempt(platform, url, content_type, headers, body) {
+            match attempt(platform, call) {
                 // ureq reports a failed handshake as an I/O error. This one is about setting up: the system has no
                 // certificates at all. Nothing was sent yet.
                 Err(ureq::Error::Rustls(error)) => {
@@ -179,7 +193,7 @@ impl Client {
                 attempt => return attempt.map_err(|error| failure(host(url), error)),
             }
         }
-        attempt(bundled, url, content_type, headers, body).map_err(|error| failure(host(url), error))
+        attempt(bundled, call).map_err(|error| failure(host(url), error))
     }
 }
 
@@ -244,22 +258,28 @@ fn agent(timeout: Duration, stage: Duration, roots: RootCerts) -> Agent {
         .new_agent()
 }
 
-fn attempt(
-    agent: &Agent,
-    url: &str,
-    content_type: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Result<Answer, ureq::Error> {
-    let mut request = agent.post(url).content_type(content_type);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut response = request.send(body)?;
+/// One request.
+struct Call<'a> {
+    url: &'a str,
+    headers: &'a [(&'a str, &'a str)],
+    /// Content type and bytes of a POST; a GET has none.
+    body: Option<(&'a str, &'a [u8])>,
+    answer_bytes_max: u64,
+}
+
+fn attempt(agent: &Agent, call: &Call<'_>) -> Result<Answer, ureq::Error> {
+    let Call { url, headers, body, answer_bytes_max } = *call;
+    let mut response = match body {
+        Some((content_type, body)) => {
+            let request = agent.post(url).content_type(content_type);
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(body)?
+        }
+        None => headers.iter().fold(agent.get(url), |request, (name, value)| request.header(*name, *value)).call()?,
+    };
     let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let retry_after = field("retry-after").and_then(|wish| retry_after(wish, field("date")));
     let mut bytes = Vec::new();
-    response.body_mut().as_reader().take(BODY_BYTES_MAX).read_to_end(&mut bytes)?;
+    response.body_mut().as_reader().take(answer_bytes_max).read_to_end(&mut bytes)?;
     let body = String::from_utf8_lossy(&bytes).into_owned();
     Ok(Answer { status: response.status().as_u16(), retry_after, body })
 }

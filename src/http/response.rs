@@ -52,14 +52,18 @@ impl Response {
 
     /// The whole answer in one piece, so that it leaves in one write and mostly in one packet. An answer to `HEAD`
     /// announces its body and leaves it out. There is no `Date`: a Pi's clock is not to be relied upon at start
-    /// (RFC 9110 § 6.6.1 leaves it to those who have one).
+    /// (RFC 9110 § 6.6.1 leaves it to those who have one). A 204 and a 304 have no body and so nothing that describes one
+    /// (RFC 9110 § 8.6 forbids `Content-Length` in a 204).
     pub(super) fn encode(&self, method: &str) -> Vec<u8> {
         let Response { status, body, content_type, retry_after, allow } = self;
-        let mut head = format!(
-            "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n",
-            reason(*status),
-            body.len(),
-        );
+        let has_body = !matches!(status, 204 | 304);
+        let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(*status));
+        if has_body {
+            // What is echoed of a request is nothing but what its type says.
+            let about = format!("Content-Type: {content_type}\r\nX-Content-Type-Options: nosniff\r\n");
+            head.push_str(&format!("{about}Content-Length: {}\r\n", body.len()));
+        }
+        head.push_str("Connection: close\r\n");
         if let Some(wait) = retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             head.push_str(&format!("Retry-After: {seconds}\r\n"));
@@ -69,7 +73,7 @@ impl Response {
         }
         head.push_str("\r\n");
         let mut bytes = head.into_bytes();
-        if method != "HEAD" {
+        if has_body && method != "HEAD" {
             bytes.extend_from_slice(body);
         }
         bytes
@@ -115,9 +119,17 @@ mod tests {
         let response = Response::error(503, "later").retry_after(Duration::from_millis(1200));
         assert_eq!(
             String::from_utf8(response.encode("POST")).unwrap(),
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 17\r\n\
              Connection: close\r\nRetry-After: 2\r\n\r\n{\"error\":\"later\"}"
         );
+    }
+
+    #[test]
+    fn no_content_has_no_body_and_describes_none() {
+        for body in ["", "lost"] {
+            let text = String::from_utf8(Response::text(204, body).encode("POST")).unwrap();
+            assert_eq!(text, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        }
     }
 
     #[test]

@@ -3,16 +3,53 @@
 //!
 //! # Adding a provider
 //!
-//! 1. A variant of [`Provider`] with its name, and a folder or file beside `github/` with five functions: `admit` (what
-//!    the head alone decides), `judge` (the proof, over the raw bytes), `identify` (id and type, after the proof),
-//!    `normalise` (types of its own for the foreign JSON, which never leave that folder) and `sample`.
-//! 2. One line in each `match` of this file and of `sample.rs`. A new kind of event goes to [`KINDS`], a new fact to
-//!    [`FACTS`]; a proof of another sort goes to `signature.rs`, the only place that names cryptography.
-//! 3. Its recorded requests: `tests.rs` finds them by the provider's name. Nothing outside this folder changes.
+//! 1. A file beside `stripe.rs` with one `const RULES: Rules`: how it is proven (`admit`, `judge`; all cryptography
+//!    stands in `signature.rs`), what a request calls itself (`identify`), what it means (`normalise`) and samples of our
+//!    own that `hookbell send` signs. Foreign JSON is read by `json.rs`, whatever its shape. What most providers share is
+//!    `..Rules::COMMON`.
+//! 2. Its module and one line in the list below. A new kind of event or a new fact goes to `kinds.rs`.
+//! 3. Its recorded requests: `tests.rs` finds them by the provider's name. Outside this folder nothing changes but
+//!    `fuzz/src/keys.rs`, where it proves with keys of another kind than text.
 
-mod github;
+mod alerts;
+mod credentials;
+mod diagnose;
+mod draft;
+mod forge;
+mod json;
+mod kinds;
+mod money;
+mod read;
+mod rejection;
+mod rules;
 pub mod sample;
 mod signature;
+mod standard;
+
+mod alertmanager;
+mod bitbucket;
+mod datadog;
+mod discord;
+mod forgejo;
+mod generic;
+mod gitea;
+mod github;
+mod gitlab;
+mod grafana;
+mod linear;
+mod pagerduty;
+mod sendgrid;
+mod sentry;
+mod shopify;
+mod slack;
+mod square;
+mod standardwebhooks;
+mod stripe;
+mod svix;
+mod telegram;
+mod twilio;
+mod vercel;
+
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -20,95 +57,105 @@ mod vectors;
 
 use std::fmt;
 
-use crate::{event::Event, headers::Headers, secret::Secret, time::Timestamp};
+use crate::{event::Event, headers::Headers, time::Timestamp};
 
-pub use signature::{body_sha256, sign_sha256_hex};
+pub use diagnose::{AT_THE_DOOR_BYTES_MAX, BY_HAND_BYTES_MAX, diagnose};
+pub use kinds::{FACTS, KINDS, MONEY_KINDS};
+pub use rejection::Rejection;
+pub use rules::{Context, Encoding, Flaw, Options, Place, Proof, Signing, Terms};
+pub use signature::{Algorithm, body_sha256, sign_sha256_hex};
 
-/// Every kind of event that a normaliser may tell of, in the order that lists show.
-pub const KINDS: &[&str] = &[
-    "issue_opened",
-    "issue_closed",
-    "issue_reopened",
-    "issue_assigned",
-    "issue_commented",
-    "pr_opened",
-    "pr_ready",
-    "pr_closed",
-    "pr_merged",
-    "pr_reopened",
-    "pr_review_requested",
-    "pr_approved",
-    "pr_changes_requested",
-    "pr_commented",
-    "repo_starred",
-    "repo_forked",
-    "repo_watched",
-    "push",
-    "branch_created",
-    "branch_deleted",
-    "release_published",
-    "ci_failed",
-    "ci_passed",
-    "deployment_failed",
-    "deployment_succeeded",
-    "discussion_opened",
-    "security_alert",
-    "member_added",
-];
+use rules::Rules;
 
-/// Every key that a normaliser may put into [`Event::extra`].
-pub const FACTS: &[&str] = &[
-    "action",
-    "alert_severity",
-    "app",
-    "assignee",
-    "attempt",
-    "branch",
-    "category",
-    "commit",
-    "commits",
-    "conclusion",
-    "draft",
-    "environment",
-    "fork",
-    "forced",
-    "forks",
-    "head_branch",
-    "labels",
-    "member",
-    "merged_by",
-    "number",
-    "package",
-    "prerelease",
-    "reviewer",
-    "run",
-    "sha",
-    "stars",
-    "tag",
-    "workflow",
-];
+/// Lists the providers: the variant, its module, and what it is.
+macro_rules! providers {
+    ($($variant:ident $module:ident $about:literal)*) => {
+        /// A sender whose rules we know.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Provider {
+            $(#[doc = $about] $variant,)*
+        }
 
-/// A sender whose rules we know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Provider {
-    /// github.com and GitHub Enterprise Server.
-    GitHub,
+        impl Provider {
+            /// Every provider, in the order that lists show.
+            pub const ALL: &[Provider] = &[$(Provider::$variant),*];
+
+            /// What it is, in a line.
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $(Provider::$variant => $about,)*
+                }
+            }
+
+            const fn rules(self) -> &'static Rules {
+                match self {
+                    $(Provider::$variant => &$module::RULES,)*
+                }
+            }
+        }
+    };
+}
+
+providers! {
+    GitHub github "github.com and GitHub Enterprise Server"
+    GitLab gitlab "gitlab.com and GitLab of your own"
+    Gitea gitea "Gitea"
+    Forgejo forgejo "Forgejo, and so Codeberg"
+    Bitbucket bitbucket "Bitbucket Cloud"
+    Stripe stripe "Stripe's payments"
+    Slack slack "Slack's events, slash commands and buttons"
+    Twilio twilio "Twilio's messages and calls"
+    SendGrid sendgrid "SendGrid's email events"
+    Shopify shopify "Shopify's shops"
+    StandardWebhooks standardwebhooks "whoever signs as Standard Webhooks say"
+    Svix svix "Svix, which sends webhooks for others"
+    Discord discord "Discord's interactions and webhook events"
+    Square square "Square's payments and orders"
+    Vercel vercel "Vercel's deployments"
+    Linear linear "Linear's issues"
+    Sentry sentry "Sentry's issues and alerts"
+    PagerDuty pagerduty "PagerDuty's incidents"
+    Alertmanager alertmanager "Prometheus Alertmanager"
+    Grafana grafana "Grafana Alerting"
+    Datadog datadog "Datadog's monitors"
+    Telegram telegram "Telegram's bots"
+    Generic generic "anything that signs with an HMAC or says a token"
 }
 
 impl Provider {
-    /// Every provider, in the order that lists show.
-    pub const ALL: &[Provider] = &[Provider::GitHub];
-
     /// The name in the configuration, the database and every output.
     pub const fn name(self) -> &'static str {
-        match self {
-            Provider::GitHub => "github",
-        }
+        self.rules().name
     }
 
     /// The provider of that name.
     pub fn from_name(name: &str) -> Option<Provider> {
         Provider::ALL.iter().copied().find(|provider| provider.name() == name)
+    }
+
+    /// Keys of `[sources.NAME]` that it reads besides those that every source has.
+    pub const fn options(self) -> &'static [&'static str] {
+        self.rules().options
+    }
+
+    /// Whether its signature covers our own address, so that `public_url` must be set.
+    pub const fn needs_public_url(self) -> bool {
+        self.rules().needs_public_url
+    }
+
+    /// Everything that is wrong with the terms: each secret's flaw, in their order, then that of the options.
+    pub fn check(self, terms: &Terms) -> Vec<Flaw> {
+        let rules = self.rules();
+        let secrets = terms.secrets.iter().enumerate();
+        let of_secret = |(index, secret)| (rules.check_secret)(secret).err().map(|what| Flaw::Secret { index, what });
+        let of_options = (rules.check_options)(&terms.options).err().map(Flaw::Options);
+        secrets.filter_map(of_secret).chain(of_options).collect()
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -129,7 +176,10 @@ pub struct Delivery {
     provider: Provider,
     event_type: String,
     id: Option<String>,
+    note: Option<String>,
     verified_by: usize,
+    fingerprint: Option<[u8; 32]>,
+    target: String,
     headers: Headers,
     body: Vec<u8>,
 }
@@ -168,8 +218,8 @@ impl Delivery {
 
     /// Takes it apart without a copy, for storing.
     pub fn into_parts(self) -> DeliveryParts {
-        let Delivery { provider, event_type, id, verified_by, headers, body } = self;
-        DeliveryParts { provider, event_type, id, verified_by, headers, body }
+        let Delivery { provider, event_type, id, note, verified_by, fingerprint, target, headers, body } = self;
+        DeliveryParts { provider, event_type, id, note, verified_by, fingerprint, target, headers, body }
     }
 }
 
@@ -182,8 +232,14 @@ pub struct DeliveryParts {
     pub event_type: String,
     /// The provider's id, where it sends one.
     pub id: Option<String>,
+    /// What is worth noting about it.
+    pub note: Option<String>,
     /// Position of the secret that signed.
     pub verified_by: usize,
+    /// SHA-256 of what the proof covers, where that is not the body byte for byte.
+    pub fingerprint: Option<[u8; 32]>,
+    /// Path and query as sent; some providers sign them.
+    pub target: String,
     /// The head's fields.
     pub headers: Headers,
     /// The body, byte for byte.
@@ -193,135 +249,135 @@ pub struct DeliveryParts {
 /// Longest delivery id and event type. GitHub's take 36 bytes and fewer; a longer one is no id but a payload.
 pub const IDENTITY_BYTES_MAX: usize = 200;
 
-/// Why a request is refused. `Display` is the reason for the log; the sender learns the status alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejection {
-    /// The header that proves the sender is not there, or empty.
-    SignatureMissing {
-        /// The header that we looked for.
-        header: &'static str,
-        /// A weaker header that came in its place and does not count.
-        instead: Option<&'static str>,
-    },
-    /// The header is there, but it is not what the provider sends.
-    SignatureMalformed {
-        /// The header at fault.
-        header: &'static str,
-        /// What is wrong with it, without showing it.
-        why: &'static str,
-    },
-    /// The signature is well-formed and none of our secrets makes it.
-    SignatureWrong,
-    /// A header that the provider always sends is missing or unreadable.
-    HeaderMissing {
-        /// The header that we looked for.
-        header: &'static str,
-        /// What is wrong with it, without showing it.
-        why: &'static str,
-    },
-    /// No secret is configured, so nothing can be proven.
-    NoSecret,
-}
-
-impl Rejection {
-    /// The answer's status: 401 where the sender is not proven, 400 where it is and the request still makes no sense.
-    pub const fn status(&self) -> u16 {
-        match self {
-            Rejection::HeaderMissing { .. } => 400,
-            Rejection::SignatureMissing { .. }
-            | Rejection::SignatureMalformed { .. }
-            | Rejection::SignatureWrong
-            | Rejection::NoSecret => 401,
-        }
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Rejection::SignatureMissing { header, instead: None } => {
-                write!(f, "{header} is missing or empty: set the same secret at the provider as here")
-            }
-            Rejection::SignatureMissing { header, instead: Some(legacy) } => write!(
-                f,
-                "{header} is missing or empty and only the legacy SHA-1 header {legacy} came, which proves too little: \
-                 update the sender, or look for a proxy that drops headers"
-            ),
-            Rejection::SignatureMalformed { header, why } => write!(f, "{header} is malformed: {why}"),
-            Rejection::SignatureWrong => {
-                f.write_str("the signature does not match: another secret, or the body was changed on the way")
-            }
-            Rejection::HeaderMissing { header, why } => {
-                write!(f, "{header} {why}: the signature is right, but this is not how the provider calls")
-            }
-            Rejection::NoSecret => f.write_str("no secret is configured for this source: set one, and at the provider"),
-        }
-    }
-}
-
 /// What a delivery says, once it is read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Normalised {
     /// What happened; at least one event.
     Events(Vec<Event>),
+    /// The same of a request that lists more than is read of one; there may be no event in what was read.
+    Partly {
+        /// What happened, as far as it was read.
+        events: Vec<Event>,
+        /// Entries of its list that were not.
+        unread: usize,
+    },
     /// Read, and nothing that we tell about; why.
     Skipped(String),
     /// Not what the provider sends; what is wrong. Trying again would not help.
     Undecodable(String),
 }
 
+/// A proven request: something to store, or only a question.
+#[derive(Debug)]
+pub enum Verified {
+    /// Something happened.
+    Delivery(Delivery),
+    /// The provider asks whether we are there.
+    Handshake(Handshake),
+}
+
+/// The answer that a provider expects to its question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// The status code.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
 /// What the head alone decides, before any of the body is read: a signature header that is missing, empty, repeated or
 /// malformed. Passing proves nothing.
-pub fn admit(provider: Provider, headers: &Headers) -> Result<(), Rejection> {
-    match provider {
-        Provider::GitHub => github::admit(headers),
-    }
+pub fn admit(terms: &Terms, headers: &Headers) -> Result<(), Rejection> {
+    (terms.provider.rules().admit)(terms, headers)
 }
 
 /// Judges the proof alone, over the raw bytes, and gives the position of the secret that signed. For
 /// `hookbell verify`; the door uses [`verify`].
-///
-/// `now` is for providers that sign a time; GitHub does not.
-pub fn judge(
-    provider: Provider,
-    secrets: &[Secret],
-    request: &Unverified,
-    _now: Timestamp,
-) -> Result<usize, Rejection> {
-    if secrets.is_empty() {
+pub fn judge(terms: &Terms, request: &Unverified, now: Timestamp) -> Result<usize, Rejection> {
+    if terms.secrets.is_empty() {
         return Err(Rejection::NoSecret);
     }
-    match provider {
-        Provider::GitHub => github::judge(secrets, request),
-    }
+    (terms.provider.rules().judge)(terms, request, now)
 }
 
 /// Turns a request into a delivery: the proof first, then who and what, so that an unproven sender learns nothing about
 /// the rest.
-pub fn verify(
-    provider: Provider,
-    secrets: &[Secret],
+///
+/// # Errors
+/// Why it is refused; `explain` is called with that and the request before it is gone.
+pub fn verify_or(
+    terms: &Terms,
     request: Unverified,
     now: Timestamp,
-) -> Result<Delivery, Rejection> {
-    let verified_by = judge(provider, secrets, &request, now)?;
-    let Identity { event_type, id } = match provider {
-        Provider::GitHub => github::identify(&request.headers)?,
+    explain: impl FnOnce(&Rejection, &Unverified),
+) -> Result<Verified, Rejection> {
+    let rules = terms.provider.rules();
+    let judged = judge(terms, &request, now).and_then(|verified_by| match (rules.handshake)(&request) {
+        Some(handshake) => Ok((verified_by, Err(handshake))),
+        None => (rules.identify)(terms, &request).map(|identity| (verified_by, Ok(identity))),
+    });
+    let (verified_by, Identity { event_type, id, note, fingerprint }) = match judged {
+        Ok((verified_by, Ok(identity))) => (verified_by, identity),
+        Ok((_, Err(handshake))) => return Ok(Verified::Handshake(handshake)),
+        Err(rejection) => {
+            explain(&rejection, &request);
+            return Err(rejection);
+        }
     };
-    let Unverified { target: _, headers, body } = request;
-    Ok(Delivery { provider, event_type, id, verified_by, headers, body })
+    let Unverified { target, headers, body } = request;
+    let provider = terms.provider;
+    let delivery = Delivery { provider, event_type, id, note, verified_by, fingerprint, target, headers, body };
+    Ok(Verified::Delivery(delivery))
 }
 
+/// The same without an explanation.
+pub fn verify(terms: &Terms, request: Unverified, now: Timestamp) -> Result<Verified, Rejection> {
+    verify_or(terms, request, now, |_, _| {})
+}
+
+/// Events of one request that are told. SendGrid's largest requests have fewer than twice as many, of all sorts.
+pub const EVENTS_MAX: usize = 1000;
+
 /// What a stored delivery means, in hookbell's own words. Takes any bytes without a panic: old deliveries are read by
-/// newer code, and a sender's secret proves who it is, not that it makes sense.
-pub fn normalise(provider: Provider, source: &str, event_type: &str, headers: &Headers, body: &[u8]) -> Normalised {
-    match provider {
-        Provider::GitHub => github::normalise(source, event_type, headers, body),
-    }
+/// newer code, and a sender's secret proves who it is, not that it makes sense. There may be more than [`EVENTS_MAX`]
+/// events in it; the caller leaves the rest out and says so.
+pub fn normalise(context: &Context<'_>, event_type: &str, headers: &Headers, body: &[u8]) -> Normalised {
+    (context.provider.rules().normalise)(context, event_type, headers, body)
 }
 
 /// What a proven request calls itself.
+#[derive(Debug, Default)]
 struct Identity {
     event_type: String,
     id: Option<String>,
+    note: Option<String>,
+    /// SHA-256 of what the proof covers, where that is not the body byte for byte.
+    fingerprint: Option<[u8; 32]>,
 }
+
+impl Normalised {
+    /// Of a list of entries, `all` of them, of which `read` were read.
+    fn of_list(events: Vec<Event>, read: usize, all: usize, nothing: impl FnOnce() -> String) -> Normalised {
+        match (all.saturating_sub(read), events.is_empty()) {
+            (0, false) => Normalised::Events(events),
+            (0, true) => Normalised::Skipped(nothing()),
+            (unread, _) => Normalised::Partly { events, unread },
+        }
+    }
+}
+
+impl Identity {
+    /// By what the body says, which may be anything: what is no identity is left out.
+    fn of(event_type: Option<&str>, id: Option<&str>) -> Identity {
+        Identity {
+            event_type: event_type.and_then(read::identity).unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
+            id: id.and_then(read::identity),
+            ..Identity::default()
+        }
+    }
+}
+
+/// The event type of a request that does not say what happened.
+const UNKNOWN_TYPE: &str = "unknown";

@@ -1,71 +1,158 @@
-//! Proofs: HMAC-SHA256 made and checked, and the digest that tells bodies apart. The only place that names `hmac` and
-//! `sha2`; refuses to know any provider's header.
+//! Proofs: HMACs made and checked, public-key signatures checked, shared tokens compared, and the digest that tells
+//! bodies apart. The only place that names `ring`; refuses to know any provider's header.
+//!
+//! Every comparison takes the same time wherever the difference is, and every key is tried, so that the time taken
+//! tells neither whether one matched nor which.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use ring::{digest, hmac, signature};
 
 use crate::secret::Secret;
+
+use super::read;
 
 /// Bytes of a SHA-256 digest, and so of an HMAC-SHA256.
 pub(super) const SHA256_BYTES: usize = 32;
 
+/// Of which hash an HMAC is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Weak as a hash, and still good in an HMAC (RFC 6151 says so of MD5, which is weaker). Only where nothing else is
+    /// sent.
+    Sha1,
+    /// The usual one.
+    Sha256,
+    /// Rare.
+    Sha512,
+}
+
+impl Algorithm {
+    fn hmac(self) -> hmac::Algorithm {
+        match self {
+            Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Algorithm::Sha256 => hmac::HMAC_SHA256,
+            Algorithm::Sha512 => hmac::HMAC_SHA512,
+        }
+    }
+
+    /// Bytes of a digest.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Algorithm::Sha1 => 20,
+            Algorithm::Sha256 => SHA256_BYTES,
+            Algorithm::Sha512 => 64,
+        }
+    }
+}
+
 /// The SHA-256 of a body: with the source and the delivery id it is a delivery's identity.
 pub fn body_sha256(body: &[u8]) -> [u8; SHA256_BYTES] {
-    Sha256::digest(body).into()
+    digest::digest(&digest::SHA256, body).as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// The HMAC of the parts, one after the other.
+pub(super) fn sign(key: &[u8], algorithm: Algorithm, parts: &[&[u8]]) -> Vec<u8> {
+    context(key, algorithm, parts).sign().as_ref().to_vec()
 }
 
 /// The HMAC-SHA256 of the parts, one after the other, in lower-case hexadecimal.
 pub fn sign_sha256_hex(secret: &Secret, parts: &[&[u8]]) -> String {
-    hex(&mac(secret, parts).finalize().into_bytes())
+    read::to_hex(&sign(secret.expose().as_bytes(), Algorithm::Sha256, parts))
 }
 
-/// Which of the secrets signed the parts, by position. Every secret is tried, so that the time taken tells neither
-/// whether one matched nor which; each comparison is the library's own, in constant time.
-pub(super) fn signed_by(secrets: &[Secret], parts: &[&[u8]], signature: &[u8; SHA256_BYTES]) -> Option<usize> {
-    secrets.iter().enumerate().fold(None, |found, (index, secret)| {
-        let matches = mac(secret, parts).verify_slice(signature).is_ok();
-        found.or(matches.then_some(index))
-    })
+/// Which of the secrets, as text, made one of these HMACs of the parts.
+pub(super) fn signed_by(
+    secrets: &[Secret],
+    algorithm: Algorithm,
+    parts: &[&[u8]],
+    signatures: &[Vec<u8>],
+) -> Option<usize> {
+    let keys = secrets.iter().map(|secret| Some(secret.expose().as_bytes().to_vec()));
+    signed_by_keys(keys, algorithm, parts, signatures)
 }
 
-/// Reads a digest of exactly 64 lower-case hexadecimal digits. Senders write lower case (and the SDKs compare text), so
-/// upper case is a changed header: one signature has one spelling.
-pub(super) fn sha256_from_hex(text: &[u8]) -> Option<[u8; SHA256_BYTES]> {
-    let (pairs, rest) = text.as_chunks::<2>();
-    if pairs.len() != SHA256_BYTES || !rest.is_empty() {
+/// The same for keys that the secrets encode; `None` stands for one that is no key and never matches.
+pub(super) fn signed_by_keys(
+    keys: impl IntoIterator<Item = Option<Vec<u8>>>,
+    algorithm: Algorithm,
+    parts: &[&[u8]],
+    signatures: &[Vec<u8>],
+) -> Option<usize> {
+    first(keys.into_iter().map(|key| {
+        // An empty key would verify what anybody signs.
+        key.filter(|key| !key.is_empty()).is_some_and(|key| {
+            let made = context(&key, algorithm, parts).sign();
+            signatures.iter().fold(false, |found, signature| found | is_same(made.as_ref(), signature))
+        })
+    }))
+}
+
+/// Which of the secrets was presented as it is.
+pub(super) fn presented(secrets: &[Secret], token: &[u8]) -> Option<usize> {
+    first(secrets.iter().map(|secret| is_same(secret.expose().as_bytes(), token)))
+}
+
+/// Which of these P-256 public keys (uncompressed points) made this signature (DER) of the parts, with SHA-256.
+pub(super) fn ecdsa_p256_by(keys: &[Option<Vec<u8>>], parts: &[&[u8]], made: &[u8]) -> Option<usize> {
+    public_key_by(&signature::ECDSA_P256_SHA256_ASN1, keys, parts, &[made.to_vec()])
+}
+
+/// Which of these Ed25519 public keys made one of these signatures of the parts.
+pub(super) fn ed25519_by(keys: &[Option<Vec<u8>>], parts: &[&[u8]], signatures: &[Vec<u8>]) -> Option<usize> {
+    public_key_by(&signature::ED25519, keys, parts, signatures)
+}
+
+fn public_key_by(
+    algorithm: &'static dyn signature::VerificationAlgorithm,
+    keys: &[Option<Vec<u8>>],
+    parts: &[&[u8]],
+    signatures: &[Vec<u8>],
+) -> Option<usize> {
+    // `ring` wants the message in one piece: a copy of the body, which is not made where there is nothing to check.
+    if signatures.is_empty() || keys.iter().all(Option::is_none) {
         return None;
     }
-    let mut digest = [0; SHA256_BYTES];
-    for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
-    }
-    Some(digest)
+    let message = parts.concat();
+    first(keys.iter().map(|key| {
+        key.as_ref().is_some_and(|key| {
+            let key = signature::UnparsedPublicKey::new(algorithm, key);
+            signatures.iter().fold(false, |found, signature| found | key.verify(&message, signature).is_ok())
+        })
+    }))
 }
 
-fn mac(secret: &Secret, parts: &[&[u8]]) -> Hmac<Sha256> {
-    // HMAC takes keys of any length (RFC 2104 § 2: longer ones are hashed first), so this cannot fail.
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes any key length");
+/// Signs with an Ed25519 seed of 32 bytes; gives the signature and the public key.
+pub(super) fn sign_ed25519(seed: &[u8], parts: &[&[u8]]) -> Option<(Vec<u8>, Vec<u8>)> {
+    use signature::KeyPair;
+    let pair = signature::Ed25519KeyPair::from_seed_unchecked(seed).ok()?;
+    Some((pair.sign(&parts.concat()).as_ref().to_vec(), pair.public_key().as_ref().to_vec()))
+}
+
+/// Signs with a P-256 private key in PKCS#8; gives the signature in DER.
+pub(super) fn sign_ecdsa_p256(pkcs8: &[u8], parts: &[&[u8]]) -> Option<Vec<u8>> {
+    let random = ring::rand::SystemRandom::new();
+    let algorithm = &signature::ECDSA_P256_SHA256_ASN1_SIGNING;
+    let pair = signature::EcdsaKeyPair::from_pkcs8(algorithm, pkcs8, &random).ok()?;
+    Some(pair.sign(&random, &parts.concat()).ok()?.as_ref().to_vec())
+}
+
+/// The position of the first that holds, after all were looked at.
+fn first(matches: impl Iterator<Item = bool>) -> Option<usize> {
+    matches.enumerate().fold(None, |found, (index, matches)| found.or(matches.then_some(index)))
+}
+
+/// Compares in a time that does not depend on where they differ: HMACs of both under one key are equal when they are,
+/// and `ring` compares those in constant time.
+pub(super) fn is_same(expected: &[u8], given: &[u8]) -> bool {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, expected);
+    hmac::verify(&key, given, hmac::sign(&key, expected).as_ref()).is_ok()
+}
+
+fn context(key: &[u8], algorithm: Algorithm, parts: &[&[u8]]) -> hmac::Context {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(algorithm.hmac(), key));
     for part in parts {
-        mac.update(part);
+        context.update(part);
     }
-    mac
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
-        .map(char::from)
-        .collect()
+    context
 }
 
 #[cfg(test)]
@@ -86,27 +173,46 @@ mod tests {
     #[test]
     fn names_the_secret_that_matched() {
         let secrets = [secret("old"), secret("new"), secret("new")];
-        let by = |key: &str| {
-            let signature = sha256_from_hex(sign_sha256_hex(&secret(key), &[b"body"]).as_bytes()).unwrap();
-            signed_by(&secrets, &[b"bo", b"dy"], &signature)
-        };
-        assert_eq!(by("old"), Some(0));
-        assert_eq!(by("new"), Some(1));
-        assert_eq!(by("other"), None);
-        assert_eq!(signed_by(&[], &[b"body"], &[0; 32]), None);
+        for algorithm in [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512] {
+            let by = |key: &str| {
+                let made = sign(key.as_bytes(), algorithm, &[b"body"]);
+                assert_eq!(made.len(), algorithm.bytes());
+                signed_by(&secrets, algorithm, &[b"bo", b"dy"], &[vec![0; made.len()], made])
+            };
+            assert_eq!(by("old"), Some(0));
+            assert_eq!(by("new"), Some(1));
+            assert_eq!(by("other"), None);
+        }
+        assert_eq!(signed_by(&[], Algorithm::Sha256, &[b"body"], &[vec![0; 32]]), None);
+        assert_eq!(signed_by(&secrets, Algorithm::Sha256, &[b"body"], &[]), None);
+        assert_eq!(signed_by(&secrets, Algorithm::Sha256, &[b"body"], &[Vec::new()]), None);
     }
 
     #[test]
-    fn hexadecimal_has_one_spelling() {
-        let digest = body_sha256(b"");
-        let text = hex(&digest);
-        assert_eq!(text, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-        assert_eq!(sha256_from_hex(text.as_bytes()), Some(digest));
-        assert_eq!(sha256_from_hex(text.to_uppercase().as_bytes()), None);
-        assert_eq!(sha256_from_hex(&text.as_bytes()[1..]), None);
-        assert_eq!(sha256_from_hex(format!("{text}0").as_bytes()), None);
-        assert_eq!(sha256_from_hex(format!("{text}00").as_bytes()), None);
-        assert_eq!(sha256_from_hex(b""), None);
-        assert_eq!(sha256_from_hex(text.replace('e', "g").as_bytes()), None);
+    fn no_key_and_an_empty_key_never_match() {
+        let made = sign(b"", Algorithm::Sha256, &[b"body"]);
+        assert_eq!(signed_by_keys([None, Some(Vec::new())], Algorithm::Sha256, &[b"body"], &[made]), None);
+    }
+
+    #[test]
+    fn tokens_are_the_same_or_not() {
+        let secrets = [secret("one"), secret("two")];
+        assert_eq!(presented(&secrets, b"two"), Some(1));
+        for wrong in ["", "tw", "two ", "Two", "three"] {
+            assert_eq!(presented(&secrets, wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_public_key_checks_what_its_private_key_made() {
+        let (made, public) = sign_ed25519(&[7; 32], &[b"1", b"body"]).unwrap();
+        let other = sign_ed25519(&[8; 32], &[b""]).unwrap().1;
+        let keys = [None, Some(other), Some(public), Some(vec![1, 2, 3])];
+        assert_eq!(ed25519_by(&keys, &[b"1body"], &[vec![0; 64], made.clone()]), Some(2));
+        assert_eq!(ed25519_by(&keys, &[b"2body"], std::slice::from_ref(&made)), None);
+        assert_eq!(ed25519_by(&keys, &[b"1body"], &[]), None);
+        assert_eq!(ed25519_by(&[None], &[b"1body"], &[made]), None);
+        assert_eq!(sign_ed25519(&[7; 31], &[b""]), None);
+        assert_eq!(sign_ecdsa_p256(b"no key", &[b""]), None);
     }
 }

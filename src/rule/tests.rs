@@ -23,6 +23,7 @@ fn event(kind: &str) -> Event {
             ("draft".to_owned(), Fact::Flag(true)),
             ("number".to_owned(), Fact::Number(42)),
         ]),
+        own_id: None,
     }
 }
 
@@ -132,7 +133,7 @@ fn dead_rules_say_why() {
     check(&[], &[("lable", &["wip"])], Some("unless.lable is no field"));
     check(&[("kind", &["pull_request"])], &[], Some("when.kind matches none"));
     check(&[("source", &["gitlab"])], &[], Some("when.source matches none"));
-    check(&[("provider", &["gitlab"])], &[], Some("when.provider matches none"));
+    check(&[("provider", &["paypal"])], &[], Some("when.provider matches none"));
     check(&[("severity", &["error"])], &[], Some("when.severity matches none"));
     check(&[("draft", &["yes"])], &[], Some("when.draft matches none"));
     check(&[("kind", &["push"])], &[("kind", &["p*"])], Some("unless.kind excludes"));

@@ -56,6 +56,7 @@ mod tests {
                 severity: Severity::Success,
                 subject: None,
                 extra: BTreeMap::new(),
+                own_id: None,
             },
             cue: cue.map(str::to_owned),
             reference: "reference".to_owned(),

@@ -1,7 +1,10 @@
 //! Deliveries on their way in: accepted by the door, claimed and routed by the router. Refuses to know what a payload
 //! means.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -20,8 +23,6 @@ use crate::{
 const REPEATS_MAX: i64 = 3;
 /// See [`REPEATS_MAX`].
 const REPEATS_WINDOW: Duration = Duration::from_secs(3600);
-/// Without any id, equal signed bytes within this time are a retry (interface.md, `repeat_window`).
-const REPEAT_WINDOW: Duration = Duration::from_secs(60);
 
 /// The very delivery.
 pub(super) const SAME: &str = "SELECT id FROM delivery WHERE source = ?1 AND delivery_id = ?2 AND body_hash = ?3";
@@ -46,6 +47,8 @@ pub struct Arrival {
     pub peer: String,
     /// What to do with a body that came before under another id.
     pub repeats: crate::config::Repeats,
+    /// Without any id, equal bytes within this time are a retry; an hour at most.
+    pub repeat_window: Duration,
     /// Nobody waits for the outcome after this.
     pub deadline: Instant,
 }
@@ -58,7 +61,7 @@ pub enum Accepted {
         /// The stored delivery's id.
         id: i64,
         /// What is unusual about it: `possible_replay`, `same_id_other_body`.
-        notes: Vec<&'static str>,
+        notes: Vec<String>,
         /// Whether it was stored as skipped, because its body repeats too often.
         is_skipped: bool,
     },
@@ -104,7 +107,12 @@ impl Routable {
 #[derive(Clone, Debug)]
 pub enum Decision {
     /// It means something that somebody wants.
-    Routed(Vec<Routed>),
+    Routed {
+        /// What happened.
+        events: Vec<Routed>,
+        /// What is unusual about it.
+        note: Option<String>,
+    },
     /// Looked at, and nobody wants it.
     Skipped {
         /// The events it stands for, none of them wanted.
@@ -141,7 +149,8 @@ impl Store {
         self.check_room()?;
         let parts = delivery.into_parts();
         let sha256 = provider::body_sha256(&parts.body);
-        let body_hash = i64::from_be_bytes(sha256[..8].try_into().unwrap_or_default());
+        // By what is proven: under one signature there may be many bodies.
+        let body_hash = i64::from_be_bytes(parts.fingerprint.unwrap_or(sha256)[..8].try_into().unwrap_or_default());
         let headers = body::headers_to_json(&parts.headers);
         let packed = self.packer.pack(parts.body);
         let terms = Terms {
@@ -152,11 +161,12 @@ impl Store {
         };
         let timeout = arrival.deadline.saturating_duration_since(Instant::now());
         let ticket = self.submit(terms, move |connection, now| {
-            let seen = find_same(connection, &arrival.source, parts.id.as_deref(), body_hash, now)?;
+            let seen = find_same(connection, &arrival, parts.id.as_deref(), body_hash, now)?;
             if let Some(id) = seen {
                 return Ok(Accepted::Duplicate { id });
             }
-            let (notes, is_skipped) = judge_repeat(connection, &arrival, parts.id.as_deref(), body_hash, now)?;
+            let (unusual, is_skipped) = judge_repeat(connection, &arrival, parts.id.as_deref(), body_hash, now)?;
+            let notes: Vec<String> = unusual.into_iter().map(str::to_owned).chain(parts.note.clone()).collect();
             let notes_json = serde_json::Value::from(notes.clone()).to_string();
             connection
                 .prepare_cached(
@@ -181,11 +191,13 @@ impl Store {
             let id = connection.last_insert_rowid();
             connection
                 .prepare_cached(
-                    "INSERT INTO body (delivery, sha256, headers, raw_bytes, codec, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO body (delivery, sha256, target, headers, raw_bytes, codec, bytes)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
                 .execute(params![
                     id,
                     sha256,
+                    parts.target,
                     headers,
                     i64::try_from(packed.raw_bytes).unwrap_or(i64::MAX),
                     packed.codec,
@@ -259,18 +271,19 @@ pub(super) fn unblamed(candidates: &[(i64, i64)]) -> Vec<i64> {
 
 fn find_same(
     connection: &Connection,
-    source: &str,
+    arrival: &Arrival,
     id: Option<&str>,
     body_hash: i64,
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
+    let source = &arrival.source;
     match id {
         Some(id) => {
             connection.prepare_cached(SAME)?.query_row(params![source, id, body_hash], |row| row.get(0)).optional()
         }
         None => connection
             .prepare_cached(SAME_WITHOUT_ID)?
-            .query_row(params![body_hash, source, now.minus(REPEAT_WINDOW).ms(), hour(now)], |row| row.get(0))
+            .query_row(params![body_hash, source, now.minus(arrival.repeat_window).ms(), hour(now)], |row| row.get(0))
             .optional(),
     }
 }
@@ -349,7 +362,7 @@ fn route_one(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let (events, note, status): (&[Routed], Option<&str>, Status) = match decision {
-        Decision::Routed(events) => (events, None, Status::Unprocessed),
+        Decision::Routed { events, note } => (events, note.as_deref(), Status::Unprocessed),
         Decision::Skipped { events, note } => (events, Some(note), Status::Skipped),
         Decision::Dead { reason } => (&[], Some(reason), Status::DeadLetter),
     };
@@ -366,10 +379,44 @@ fn route_one(
     if changed == 0 {
         return Ok(());
     }
+    let (mut owed, mut repeated) = (0, 0);
+    let mut own_ids = HashSet::new();
     for (position, routed) in events.iter().enumerate() {
-        insert_event(connection, id, position, routed, now)?;
+        let is_second = routed.event.own_id.as_ref().is_some_and(|own_id| !own_ids.insert(own_id));
+        let is_repeated = is_second || was_told(connection, id, routed)?;
+        repeated += usize::from(is_repeated);
+        let sinks: &[String] = if is_repeated { &[] } else { &routed.sinks };
+        insert_event(connection, id, position, routed, sinks, now)?;
+        owed += sinks.len();
+    }
+    if repeated > 0 {
+        // Nothing is owed for what came before, so nothing will ever settle this delivery but this.
+        let is_settled = status == Status::Unprocessed && owed == 0;
+        connection
+            .prepare_cached(
+                "UPDATE delivery
+                 SET notes = json_insert(notes, '$[#]', ?2),
+                     status = CASE WHEN ?3 THEN 'skipped' ELSE status END,
+                     processed_ms = CASE WHEN ?3 THEN ?4 ELSE processed_ms END
+                 WHERE id = ?1",
+            )?
+            .execute(params![id, format!("{repeated} of its events came before"), is_settled, now.ms()])?;
     }
     Ok(())
+}
+
+/// Whether this very event came in an earlier request and somebody was told, or will be: a request that carries many events
+/// may come again in another company. What no rule wanted then, or no sink could get, is a chance anew.
+fn was_told(connection: &Connection, delivery: i64, routed: &Routed) -> rusqlite::Result<bool> {
+    let Some(own_id) = &routed.event.own_id else { return Ok(false) };
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (
+                 SELECT 1 FROM event JOIN delivery ON delivery.id = event.delivery
+                 WHERE event.own_id = ?1 AND delivery.source = ?2 AND event.delivery <> ?3
+                       AND EXISTS (SELECT 1 FROM dispatch WHERE dispatch.event = event.id AND state <> 'dead'))",
+        )?
+        .query_row(params![own_id, routed.event.source, delivery], |row| row.get(0))
 }
 
 fn insert_event(
@@ -377,16 +424,19 @@ fn insert_event(
     delivery: i64,
     position: usize,
     routed: &Routed,
+    sinks: &[String],
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     // Every field named: a new one forces a decision here.
-    let Event { kind, source: _, provider: _, actor, repository, title, url, severity, subject, extra } = &routed.event;
+    let Event { kind, source: _, provider: _, actor, repository, title, url, severity, subject, extra, own_id } =
+        &routed.event;
     let extra = serde_json::to_string(extra).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let rules = serde_json::Value::from(routed.rules.clone()).to_string();
     connection
         .prepare_cached(
-            "INSERT INTO event (delivery, position, kind, actor, repository, title, url, severity, subject, extra, rules)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO event (delivery, position, kind, actor, repository, title, url, severity, subject, extra, rules,
+                                own_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             delivery,
@@ -400,9 +450,10 @@ fn insert_event(
             subject,
             extra,
             rules,
+            own_id,
         ])?;
     let event = connection.last_insert_rowid();
-    for sink in &routed.sinks {
+    for sink in sinks {
         connection
             .prepare_cached(
                 "INSERT INTO dispatch (event, delivery, sink, state, next_ms, cue) VALUES (?1, ?2, ?3, 'due', ?4, ?5)",

@@ -13,6 +13,7 @@ mod migrate;
 mod moment;
 mod outbox;
 mod prune;
+mod refusal;
 mod report;
 mod writer;
 
@@ -34,11 +35,12 @@ pub use self::{
     lock::{Role, RoleLock},
     outbox::{Claim, Claimed, Settlement},
     prune::Pruned,
-    report::{DeliveryRow, Dispatched, Filter, History, QueueCount, Reader, Story},
+    refusal::{OTHERS, RefusalCount, Refused},
+    report::{DeliveryRow, Dispatched, Filter, History, QueueCount, Reader, StoredRequest, Story},
 };
 use crate::{
     threads::{self, Wake, lock as locked},
-    time::Clock,
+    time::{Clock, Timestamp},
 };
 
 /// Claims that were never settled: this many, and what was claimed is taken for the cause.
@@ -87,6 +89,7 @@ pub struct Store {
     shared: Arc<writer::Shared>,
     packer: Arc<body::Packer>,
     installation: Arc<str>,
+    newest: Timestamp,
     free_bytes_min: u64,
     room: Arc<Mutex<Option<(Instant, u64)>>>,
 }
@@ -108,6 +111,7 @@ impl Store {
         let connection = connection::writing(path)?;
         let attempt = StoreError::database("prepare the database");
         let installation = installation(&connection).map_err(&attempt)?;
+        let newest = newest(&connection).map_err(&attempt)?;
         let moments = moment::Moments::open(&connection, clock).map_err(&attempt)?;
         let shared = writer::Shared::new();
         let writer = writer::Writer::new(connection, moments, shared.clone()).map_err(&attempt)?;
@@ -135,6 +139,7 @@ impl Store {
             shared: shared.clone(),
             packer: Arc::default(),
             installation: installation.into(),
+            newest,
             free_bytes_min,
             room: Arc::default(),
         };
@@ -147,6 +152,11 @@ impl Store {
     /// When the file cannot be opened.
     pub fn reader(&self) -> Result<Reader, StoreError> {
         Reader::open(&self.path)
+    }
+
+    /// The newest moment in the database when it was opened: a clock that is far behind it is wrong.
+    pub fn newest(&self) -> Timestamp {
+        self.newest
     }
 
     /// The random name of this database, part of every id that leaves the house.
@@ -211,6 +221,20 @@ impl Store {
         }
     }
 
+    /// Keeps a text under a name, in place of the one that was there.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn remember(&self, name: &'static str, text: String) -> Result<(), StoreError> {
+        let ticket = self.submit(inbox::settling(writer::Durability::Deferred), move |connection, _| {
+            connection.execute(
+                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                [name, &text],
+            )
+        })?;
+        ticket.wait_for_ever().map(|_| ())
+    }
+
     /// Transactions that this process has committed.
     pub fn commits(&self) -> u64 {
         self.shared.commits()
@@ -219,7 +243,7 @@ impl Store {
     fn submit<T: Send + 'static>(
         &self,
         terms: writer::Terms,
-        run: impl FnMut(&Connection, crate::time::Timestamp) -> rusqlite::Result<T> + Send + 'static,
+        run: impl FnMut(&Connection, Timestamp) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<writer::Ticket<T>, StoreError> {
         self.shared.submit(terms, run)
     }
@@ -276,6 +300,13 @@ fn free_bytes(path: &Path) -> std::io::Result<u64> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let found = rustix::fs::statvfs(directory)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+fn newest(connection: &Connection) -> rusqlite::Result<Timestamp> {
+    let newest_ms: Option<i64> = connection
+        .query_row("SELECT received_ms FROM delivery ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
+        .optional()?;
+    Ok(Timestamp::from_ms(newest_ms.unwrap_or(0)))
 }
 
 fn installation(connection: &Connection) -> rusqlite::Result<String> {

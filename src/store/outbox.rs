@@ -252,6 +252,7 @@ pub(super) fn read_event(row: &Row<'_>) -> rusqlite::Result<Result<Event, StoreE
         severity,
         subject: row.get("subject")?,
         extra,
+        own_id: None,
     }))
 }
 

@@ -90,6 +90,17 @@ pub struct Story {
     pub dispatches: Vec<Dispatched>,
 }
 
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct StoredRequest {
+    /// Path and query.
+    pub target: String,
+    /// The head's fields.
+    pub headers: Headers,
+    /// The body, byte for byte.
+    pub body: Vec<u8>,
+}
+
 /// An event with how it was routed.
 #[derive(Debug, Serialize)]
 pub struct History {
@@ -145,6 +156,19 @@ impl Reader {
     /// When the file is missing, unreadable or of another version.
     pub fn open(path: &Path) -> Result<Reader, StoreError> {
         Ok(Reader { connection: connection::reading(path)? })
+    }
+
+    /// What [`Store::remember`](super::Store::remember) keeps under this name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let found = self.connection.query_row("SELECT value FROM meta WHERE key = ?1", [name], |row| row.get(0));
+        found.optional().map_err(StoreError::database("read what was noted"))
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Deliveries, newest first.
@@ -242,6 +266,28 @@ impl Reader {
             events: self.events(id)?,
             dispatches: self.dispatches(id)?,
         }))
+    }
+
+    /// The request of one delivery as it came; `None` when there is no such id.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a row is damaged.
+    pub fn request(&self, id: i64) -> Result<Option<StoredRequest>, StoreError> {
+        let found = self
+            .connection
+            .prepare_cached("SELECT target, headers, codec, bytes FROM body WHERE delivery = ?1")
+            .and_then(|mut statement| {
+                statement
+                    .query_row([id], |row| {
+                        let packed: (String, Vec<u8>) = (row.get("codec")?, row.get("bytes")?);
+                        Ok((row.get::<_, String>("target")?, row.get::<_, String>("headers")?, packed))
+                    })
+                    .optional()
+            })
+            .map_err(StoreError::database("read a delivery"))?;
+        let Some((target, headers, (codec, bytes))) = found else { return Ok(None) };
+        let (headers, body) = (body::headers_from_json(&headers)?, body::unpack(&codec, &bytes)?);
+        Ok(Some(StoredRequest { target, headers, body }))
     }
 
     fn events(&self, delivery: i64) -> Result<Vec<History>, StoreError> {

@@ -2,14 +2,14 @@
 //! these steps; what things mean is `provider`'s and who wants them is `rule`'s.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
 use crate::{
     logfmt,
-    provider::{self, Normalised},
+    provider::{self, Context, EVENTS_MAX, Normalised, Options},
     rule::{self, Rule},
     store::{Decision, Routable, Routed, Store},
     threads::{Stop, Wake},
@@ -28,6 +28,8 @@ pub struct Router {
     pub store: Store,
     /// Today's rules.
     pub rules: Vec<Rule>,
+    /// How today's sources are to be read, by name.
+    pub options: BTreeMap<String, Options>,
     /// Woken by the door.
     pub wake: Wake,
     /// To wake the senders, by sink name.
@@ -84,7 +86,10 @@ impl Router {
             });
         let (id, source, event) = (routable.id, &routable.source, logfmt::value(&routable.event_type));
         match &decision {
-            Decision::Routed(events) => {
+            Decision::Routed { events, note } => {
+                if let Some(note) = note {
+                    log::warn!("shortened id={id} source={source} event={event} why={}", logfmt::value(note));
+                }
                 for routed in events {
                     let kind = &routed.event.kind;
                     match routed.sinks.is_empty() {
@@ -111,11 +116,19 @@ impl Router {
             Ok(content) => content,
             Err(error) => return Decision::Dead { reason: error.to_string() },
         };
-        let events = match provider::normalise(provider, &routable.source, &routable.event_type, &headers, &body) {
-            Normalised::Events(events) => events,
+        let context = Context {
+            provider,
+            source: &routable.source,
+            options: self.options.get(&routable.source).unwrap_or(&Options::NONE),
+        };
+        let (mut events, unread) = match provider::normalise(&context, &routable.event_type, &headers, &body) {
+            Normalised::Events(events) => (events, 0),
+            Normalised::Partly { events, unread } => (events, unread),
             Normalised::Skipped(note) => return Decision::Skipped { events: Vec::new(), note },
             Normalised::Undecodable(reason) => return Decision::Dead { reason },
         };
+        let note = left_out(events.len(), unread);
+        events.truncate(EVENTS_MAX);
         let routed: Vec<Routed> = events
             .into_iter()
             .map(|event| {
@@ -124,10 +137,23 @@ impl Router {
             })
             .collect();
         if routed.iter().any(|routed| !routed.sinks.is_empty()) {
-            return Decision::Routed(routed);
+            return Decision::Routed { events: routed, note };
         }
-        let kinds: Vec<&str> = routed.iter().map(|routed| routed.event.kind.as_str()).collect();
-        let note = format!("no rule wants {}", kinds.join(", "));
+        let kinds: BTreeSet<&str> = routed.iter().map(|routed| routed.event.kind.as_str()).collect();
+        let kinds: Vec<&str> = kinds.into_iter().collect();
+        let nobody = match kinds.is_empty() {
+            true => "no event in what was read".to_owned(),
+            false => format!("no rule wants {}", kinds.join(", ")),
+        };
+        let note = note.map_or_else(|| nobody.clone(), |note| format!("{nobody}; {note}"));
         Decision::Skipped { events: routed, note }
     }
+}
+
+/// What is not looked at of a request that is larger than any that makes sense. Its bytes are kept.
+fn left_out(events: usize, unread: usize) -> Option<String> {
+    let more = (events > EVENTS_MAX).then(|| format!("only the first {EVENTS_MAX} of its {events} events count"));
+    let unread = (unread > 0).then(|| format!("{unread} entries of its list are not read"));
+    let notes: Vec<String> = more.into_iter().chain(unread).collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
 }

@@ -8,7 +8,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Home, PATIENCE, Service, slack::Slack};
+use crate::{
+    harness::{Home, PATIENCE, SECRET, Service, slack::Slack},
+    keys::keys,
+};
+use hookbell::provider::Provider;
 
 /// A child that is ended with the test.
 struct Running(Child, BufReader<ChildStdout>);
@@ -142,7 +146,8 @@ fn send_signs_what_the_door_accepts_and_counts() {
     let same = home.json(&["send", "github", "push", "--to", &to, "--count", "3", "--same", "--json"]);
     assert_eq!((&same[0]["accepted"], &same[0]["duplicate"]), (&json!(1), &json!(2)));
     // Every sample goes the whole way.
-    for sample in home.json(&["send", "--list", "--json"]) {
+    let samples = home.json(&["send", "--list", "--json"]).into_iter();
+    for sample in samples.filter(|sample| sample["provider"] == "github") {
         let name = sample["event"].as_str().expect("a name");
         assert!(home.run(&["send", "github", name, "--to", &to]).status.success(), "{name}");
     }
@@ -154,6 +159,150 @@ fn send_signs_what_the_door_accepts_and_counts() {
         let rows = home.json(&["deliveries", "list", "--json", "--limit", "1000"]);
         rows.iter().all(|row| matches!(row["status"].as_str(), Some("processed" | "skipped"))).then_some(())
     });
+}
+
+/// Sources that need more than a secret of the provider's usual name.
+const PARTICULAR: &str = "\
+[sources.shop]
+provider = \"generic\"
+secret = { env = \"GITHUB_WEBHOOK_SECRET\" }
+header = \"X-Shop-Signature\"
+encoding = \"base64\"
+timestamp_header = \"X-Shop-Time\"
+[sources.phone]
+provider = \"twilio\"
+secret = { env = \"GITHUB_WEBHOOK_SECRET\" }
+[sources.discord]
+secret = { env = \"DISCORD_PUBLIC\" }
+";
+
+#[test]
+fn send_signs_as_a_source_of_the_configuration_wants_it() {
+    let (home, slack) = (Home::new(), Slack::start());
+    home.configure(&slack.url, PARTICULAR);
+    let file = home.path("hookbell.toml");
+    let without_url = std::fs::read_to_string(&file).expect("the configuration");
+    let with_url = without_url.replace("[door]\n", "[door]\npublic_url = \"https://hooks.example.com\"\n");
+    std::fs::write(&file, &with_url).expect("the configuration is written");
+    let command = |arguments: &[&str]| {
+        let mut command = home.command(arguments);
+        let (private, public) = keys(Provider::Discord);
+        command.env("TWILIO_WEBHOOK_SECRET", SECRET).env("GENERIC_WEBHOOK_SECRET", SECRET);
+        command.env("DISCORD_PUBLIC", public).env("DISCORD_PRIVATE", private);
+        command
+    };
+    let service = Service::start(command(&["run"]));
+    let to = |source: &str| format!("{}/webhooks/{source}", service.door);
+    let send = |provider: &str, event: &str, source: &str, more: &[&str]| {
+        let to = to(source);
+        let arguments = [&["send", provider, event, "--to", &to], more].concat();
+        let output = command(&arguments).output().expect("it runs");
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+
+    let (code, said) = send("generic", "custom", "shop", &[]);
+    assert!(code == Some(1) && said.contains("401"), "without the options: {said}");
+    let (code, said) = send("generic", "custom", "shop", &["--source", "shop"]);
+    assert_eq!(code, Some(0), "{said}");
+    for more in [&[][..], &["--source", "phone"]] {
+        let (code, said) = send("twilio", "sms_received", "phone", more);
+        assert!(code == Some(0) && !said.contains("note:"), "{more:?}: {said}");
+    }
+
+    // A public key proves and does not sign, though it may look like one that does.
+    let (code, said) = send("discord", "command", "discord", &["--source", "discord"]);
+    assert!(code == Some(1) && said.contains("--secret-env") && !said.contains("401"), "{said}");
+    let private = ["--source", "discord", "--secret-env", "DISCORD_PRIVATE"];
+    let (code, said) = send("discord", "command", "discord", &private);
+    assert_eq!(code, Some(0), "{said}");
+
+    let (code, said) = send("github", "push", "shop", &["--source", "shop"]);
+    assert!(code == Some(2) && said.contains("one of generic, not of github"), "{said}");
+    assert_eq!(send("github", "push", "shop", &["--source", "shoe"]).0, Some(2));
+    let (code, said) = send("paypal", "payment", "shop", &[]);
+    assert!(code == Some(2) && said.contains("PayPal is not supported: it proves with certificates"), "{said}");
+
+    // Nobody says how Twilio would call, so what is called is signed, and that is said.
+    std::fs::write(
+        &file,
+        without_url.replace("[sources.phone]\nprovider = \"twilio\"", "[sources.github2]\nprovider = \"github\""),
+    )
+    .expect("the configuration is written");
+    let (code, said) = send("twilio", "sms_received", "phone", &[]);
+    assert!(code == Some(1) && said.contains(&format!("the signature covers {}", to("phone"))), "{said}");
+    assert!(service.terminate().success());
+}
+
+#[test]
+fn verify_names_what_is_missing_and_steers_no_terminal() {
+    let (home, slack) = (Home::new(), Slack::start());
+    home.configure(&slack.url, "");
+    let record = |more: &str| {
+        let text = format!(
+            r#"{{"url":"https://a.example/\u001b[2J","headers":{{"X-GitHub-Event":"ping","X-GitHub-Delivery":"1",
+               "Content-Type":"application/x-www-form-urlencoded","X-Twilio-Signature":"AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+               "X-Hub-Signature-256":"sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"}},
+               "body":"Hello, World!"{more}}}"#
+        );
+        std::fs::write(home.path("request.json"), text).expect("the record is written");
+    };
+    let verify = |arguments: &[&str]| {
+        let mut command = home.command(&[&["verify", "request.json"], arguments].concat());
+        let output = command.env("NEW", "another").env("EMPTY", "").output().expect("it runs");
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    record("");
+    let by_github = ["--provider", "github", "--secret-env"];
+    let (code, said, _) = verify(&[&by_github[..], &["MISSPELT"]].concat());
+    assert!(code == Some(1) && said.starts_with("invalid: MISSPELT is not set"), "{said}");
+    let (code, said, _) = verify(&[&by_github[..], &["NEW", "--secret-env", "EMPTY"]].concat());
+    assert!(code == Some(1) && said.contains("EMPTY is empty; the signature does not match"), "{said}");
+    let (code, said, warned) = verify(&[&by_github[..], &["GITHUB_WEBHOOK_SECRET", "--secret-env", "EMPTY"]].concat());
+    assert!(code == Some(0) && said.starts_with("valid: ") && warned.contains("EMPTY is empty"), "{said}{warned}");
+
+    // Another secret in place of the source's own.
+    assert_eq!(verify(&["--source", "github"]).0, Some(0));
+    assert_eq!(verify(&["--source", "github", "--secret-env", "NEW"]).0, Some(1));
+    assert_eq!(verify(&["--source", "github", "--secret-env", "GITHUB_WEBHOOK_SECRET"]).0, Some(0));
+
+    let (code, said, _) = verify(&["--provider", "twilio", "--secret-env", "NEW"]);
+    assert!(code == Some(1) && said.contains("than https://a.example/\u{fffd}[2J"), "{said:?}");
+    let (code, _, error) = verify(&[]);
+    assert!(code == Some(2) && error.contains("--source") && error.contains("--provider"), "{error}");
+    assert_eq!(verify(&["--source", "github", "--provider", "github", "--secret-env", "NEW"]).0, Some(2));
+
+    for (received_at, expected) in [("null", 0), ("1795341600", 0), ("\"last Sunday\\u001b\"", 1), ("{}", 1)] {
+        record(&format!(",\"received_at\":{received_at}"));
+        let (code, _, error) = verify(&["--source", "github"]);
+        assert_eq!((code, error.contains("received_at")), (Some(expected), expected == 1), "{received_at}: {error}");
+        assert!(!error.contains('\u{1b}'), "{error:?}");
+        assert_eq!(verify(&["--source", "github", "--at", "1795341600"]).0, Some(0), "{received_at}");
+    }
+}
+
+#[test]
+fn recheck_counts_a_source_that_is_gone_apart() {
+    let (home, slack) = (Home::new(), Slack::start());
+    let old = "[sources.old]\nprovider = \"github\"\nsecret = { env = \"GITHUB_WEBHOOK_SECRET\" }\n";
+    home.configure(&slack.url, old);
+    let service = home.start(&["run"]);
+    for source in ["github", "old"] {
+        let to = format!("{}/webhooks/{source}", service.door);
+        assert!(home.run(&["send", "github", "push", "--source", source, "--to", &to]).status.success(), "{source}");
+    }
+    assert!(service.terminate().success());
+    home.configure(&slack.url, "");
+    let output = home.run(&["deliveries", "recheck"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "github: 1 by secret 1\nold: 1 not configured any more\n");
+    let rows = home.json(&["deliveries", "recheck", "--json"]);
+    assert_eq!((&rows[0]["source"], &rows[0]["valid"]), (&json!("old"), &json!(null)));
+    assert_eq!((&rows[1]["source"], &rows[1]["valid"]), (&json!("github"), &json!(true)));
+
+    let mut others = home.command(&["deliveries", "recheck"]);
+    let output = others.env("GITHUB_WEBHOOK_SECRET", "another").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("1 would be refused"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -1,10 +1,15 @@
 //! One binary for every test of the whole: the real executable, a real SQLite file, real sockets.
 
 mod harness;
+#[expect(unreachable_pub, reason = "a part of the fuzzer's library")]
+#[path = "../../fuzz/src/keys.rs"]
+mod keys;
 
+mod addresses;
 mod commands;
 mod crash;
 mod faults;
 mod invariants;
 mod main_job;
 mod payloads;
+mod providers;

@@ -1,4 +1,4 @@
-//! `[door]`, `[store]` and `[panel]`: what listens and what keeps.
+//! `[door]`, `[store]`, `[github]` and `[panel]`: what listens, what keeps, what is asked.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -7,16 +7,27 @@ use std::{
 
 use super::Around;
 use crate::config::{
-    Door, Listen, Store, address,
+    Door, GitHub, Listen, Store, address,
     problem::{Fault, Report},
     raw::{Node, Section},
     secret,
-    value::{self, DAY, GIB, HOUR, KIB, MIB, SECOND, TIB},
+    value::{self, GIB, HOUR, KIB, MIB, SECOND, TIB},
 };
 
 /// A hundred years; longer than that is `forever`.
 const KEEP_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// `[github]`
+pub(super) fn github(mut section: Section<'_>, report: &mut Report) -> GitHub {
+    let api = section.read("api", report, |node| {
+        let url = node.text()?;
+        address::check_url(url)?;
+        Ok(url.trim_end_matches('/').to_owned())
+    });
+    section.finish(report);
+    GitHub { api: api.unwrap_or_else(|| "https://api.github.com".to_owned()) }
+}
 
 /// `[door]`
 pub(super) fn door(mut section: Section<'_>, around: &Around<'_>, report: &mut Report) -> Door {
@@ -125,11 +136,4 @@ pub(super) fn panel(mut section: Section<'_>, around: &Around<'_>, report: &mut 
         report.no_effect(&section.place);
     }
     section.finish(report);
-}
-
-/// `repeat_window` of a source: checked, and not obeyed yet, because every provider so far sends an id.
-pub(super) fn repeat_window(section: &mut Section<'_>, report: &mut Report) {
-    if section.read("repeat_window", report, |node| value::duration(node, SECOND..=DAY)).is_some() {
-        report.no_effect(&section.place_of("repeat_window"));
-    }
 }

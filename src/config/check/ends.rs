@@ -5,18 +5,33 @@ use std::{
     time::Duration,
 };
 
-use super::{Around, door};
+use toml::de::DeValue;
+
+use super::Around;
 use crate::{
     config::{
-        Repeats, Retry, Secrets, Sink, SinkKind, Source, address,
-        problem::{Fault, Place, Report},
+        AllowFrom, Repeats, Retry, Secrets, Sink, SinkKind, Source, address,
+        problem::{Fault, Place as At, Report},
         raw::{Node, Section},
         secret::{self, Found, Origin},
         value::{self, DAY, SECOND},
     },
-    provider::Provider,
+    provider::{Algorithm, Encoding, Flaw, Options, Place, Proof, Provider, Terms},
     secret::Secret,
 };
+
+/// `repeat_window` when the file says nothing.
+const REPEAT_WINDOW: Duration = Duration::from_secs(60);
+
+/// What the store looks back over.
+const REPEAT_WINDOW_MAX: Duration = Duration::from_secs(60 * 60);
+
+const ALGORITHMS: &[(&str, Proof)] = &[
+    ("sha1", Proof::Hmac(Algorithm::Sha1)),
+    ("sha256", Proof::Hmac(Algorithm::Sha256)),
+    ("sha512", Proof::Hmac(Algorithm::Sha512)),
+    ("token", Proof::Token),
+];
 
 /// A name ends up in paths, file names and tables.
 const NAME_CHARS_MAX: usize = 64;
@@ -47,13 +62,27 @@ pub(super) struct Ends<T> {
     pub(super) names: BTreeSet<String>,
 }
 
+/// `[door] public_url`, as the sources need it.
+#[derive(Clone, Copy)]
+pub(super) struct PublicUrl<'a> {
+    /// What can be used.
+    pub(super) url: Option<&'a str>,
+    /// Whether the file names one, so that one with a problem does not make the sources complain as well.
+    pub(super) is_named: bool,
+}
+
 /// `[sources]`; without it `github` by the environment.
-pub(super) fn sources(section: Section<'_>, around: &Around<'_>, report: &mut Report) -> Ends<Source> {
+pub(super) fn sources(
+    section: Section<'_>,
+    public_url: PublicUrl<'_>,
+    around: &Around<'_>,
+    report: &mut Report,
+) -> Ends<Source> {
     if section.is_present() && section.names().is_empty() {
         let fault = Fault::new("no source, so nothing could ever arrive");
         report.error(&section.place, fault.hint("add [sources.github]"));
     }
-    ends(section, &["github"], report, |name, section, report| source(name, section, around, report))
+    ends(section, &["github"], report, |name, section, report| source(name, section, public_url, around, report))
 }
 
 /// `[sinks]`; without it Slack by the environment, and the bell.
@@ -112,7 +141,13 @@ fn check_name(name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn source(name: &str, mut section: Section<'_>, around: &Around<'_>, report: &mut Report) -> Option<Source> {
+fn source(
+    name: &str,
+    mut section: Section<'_>,
+    public_url: PublicUrl<'_>,
+    around: &Around<'_>,
+    report: &mut Report,
+) -> Option<Source> {
     let names = || Provider::ALL.iter().map(|provider| provider.name());
     let place = section.place.clone();
     let provider = match section.get("provider") {
@@ -120,33 +155,112 @@ fn source(name: &str, mut section: Section<'_>, around: &Around<'_>, report: &mu
             // A source that is called like a provider need not say it twice.
             let provider = Provider::from_name(name);
             if provider.is_none() {
-                let what = format!("`{name}` does not say whose webhooks it takes");
-                let hint = format!("add provider = \"…\", one of: {}", names().collect::<Vec<_>>().join(", "));
-                report.error(&place, Fault::new(what).hint(hint));
+                let fault = Provider::why_unsupported(name).map(Fault::new).unwrap_or_else(|| {
+                    let hint = format!("add provider = \"…\", one of: {}", names().collect::<Vec<_>>().join(", "));
+                    Fault::new(format!("`{name}` does not say whose webhooks it takes")).hint(hint)
+                });
+                report.error(&place, fault);
             }
             provider
         }
         Some(_) => section.read("provider", report, |node| {
             let name = node.text()?;
+            let unknown = || Fault::new(format!("no provider is called `{name}`")).hint_nearest(name, names());
             Provider::from_name(name)
-                .ok_or_else(|| Fault::new(format!("no provider is called `{name}`")).hint_nearest(name, names()))
+                .ok_or_else(|| Provider::why_unsupported(name).map(Fault::new).unwrap_or_else(unknown))
         }),
     };
 
     let origins = match section.get("secret") {
         Some(node) => secret::origins(&node, &around.beside, report),
-        None => provider.map(default_origin).into_iter().collect(),
+        None => provider.map(|provider| Some(default_origin(provider))).into_iter().collect(),
     };
-    let secrets = required(&section.place_of("secret"), &origins, around, report);
-    let allow_from = section.read_list("allow_from", report, address::network).unwrap_or_default();
+    let place_of_secret = section.place_of("secret");
+    let (positions, secrets) = required(&place_of_secret, &origins, around, report);
+    let allow_from = allow_from(&mut section, report);
     let repeats = section.read("repeats", report, |node| {
         value::choice(node, &[("limit", Repeats::Limit), ("process", Repeats::Process), ("skip", Repeats::Skip)])
     });
-    door::repeat_window(&mut section, report);
+    let repeat_window = section.read("repeat_window", report, |node| value::duration(node, SECOND..=REPEAT_WINDOW_MAX));
+    let options = options(&mut section, provider, report);
     section.finish(report);
 
-    let (Some(provider), false) = (provider, secrets.is_empty()) else { return None };
-    Some(Source { provider, secrets, allow_from, repeats: repeats.unwrap_or_default() })
+    let (Some(provider), Secrets::Needed) = (provider, around.secrets) else { return None };
+    let terms = Terms { provider, secrets, public_url: public_url.url.map(str::to_owned), options };
+    for flaw in provider.check(&terms) {
+        match flaw {
+            Flaw::Secret { index, what } if origins.len() > 1 => {
+                let what = format!("secret {} of {}: {what}", positions[index] + 1, origins.len());
+                report.error(&place_of_secret, Fault::new(what));
+            }
+            Flaw::Secret { what, .. } => report.error(&place_of_secret, Fault::new(what)),
+            Flaw::Options(what) => report.error(&place, Fault::new(what)),
+        }
+    }
+    if provider.needs_public_url() && !public_url.is_named {
+        let fault =
+            Fault::new(format!("{provider} signs the address that it calls, and `public_url` does not tell it"));
+        report.error(&place, fault.hint("set public_url in [door] to https:// and the name that the sender calls"));
+    }
+    if terms.secrets.is_empty() {
+        return None;
+    }
+    let (repeats, repeat_window) = (repeats.unwrap_or_default(), repeat_window.unwrap_or(REPEAT_WINDOW));
+    Some(Source { terms, allow_from, repeats, repeat_window })
+}
+
+/// Networks, and `"github"` for those that GitHub publishes.
+fn allow_from(section: &mut Section<'_>, report: &mut Report) -> AllowFrom {
+    let is_github = |node: &Node<'_>| node.text().is_ok_and(|text| text == "github");
+    match section.get("allow_from") {
+        Some(node) if is_github(&node) => AllowFrom { networks: Vec::new(), published: true },
+        Some(node) if !matches!(node.value, DeValue::Array(_)) => {
+            report.error(&node.place, node.expected("a list of networks, or \"github\""));
+            AllowFrom::default()
+        }
+        _ => {
+            let read = |node: &Node<'_>| match is_github(node) {
+                true => Ok(None),
+                false => address::network(node).map(Some),
+            };
+            let entries = section.read_list("allow_from", report, read).unwrap_or_default();
+            let published = entries.iter().any(Option::is_none);
+            AllowFrom { networks: entries.into_iter().flatten().collect(), published }
+        }
+    }
+}
+
+/// The keys that only some providers read. One that this provider does not read is an error: it would prove nothing.
+fn options(section: &mut Section<'_>, provider: Option<Provider>, report: &mut Report) -> Options {
+    let text = |node: &Node<'_>| node.text().map(str::to_owned);
+    let place = |node: &Node<'_>| node.text().map(Place::parse);
+    let options = Options {
+        allow_sha1: section.read("allow_sha1", report, Node::flag).unwrap_or_default(),
+        tolerance: section.read("tolerance", report, |node| value::duration(node, Duration::ZERO..=DAY)),
+        header: section.read("header", report, text),
+        prefix: section.read("prefix", report, text),
+        algorithm: section.read("algorithm", report, |node| value::choice(node, ALGORITHMS)),
+        encoding: section.read("encoding", report, |node| {
+            value::choice(node, &[("hex", Encoding::Hex), ("base64", Encoding::Base64)])
+        }),
+        timestamp_header: section.read("timestamp_header", report, text),
+        signed: section.read("signed", report, text),
+        id: section.read("id", report, place),
+        event: section.read("event", report, place),
+        title: section.read("title", report, text),
+        actor: section.read("actor", report, place),
+        about: section.read("about", report, place),
+        link: section.read("link", report, place),
+        subject: section.read("subject", report, place),
+    };
+    let Some(provider) = provider else { return options };
+    for key in Options::KEYS.iter().filter(|key| !provider.options().contains(key)) {
+        if section.get(key).is_some() {
+            let fault = Fault::new(format!("`{key}` means nothing to {provider}"));
+            report.error(&section.place_of(key), fault.hint("remove it"));
+        }
+    }
+    options
 }
 
 /// `GITHUB_WEBHOOK_SECRET` and its kin.
@@ -154,19 +268,26 @@ fn default_origin(provider: Provider) -> Origin {
     Origin::Variable(format!("{}_WEBHOOK_SECRET", provider.name().to_uppercase()))
 }
 
-/// Fetches what cannot be done without.
-fn required(place: &Place, origins: &[Origin], around: &Around<'_>, report: &mut Report) -> Vec<Secret> {
-    let mut secrets = Vec::new();
+/// Fetches what cannot be done without: where each stands among the origins, and the secrets, each once.
+fn required(
+    place: &At,
+    origins: &[Option<Origin>],
+    around: &Around<'_>,
+    report: &mut Report,
+) -> (Vec<usize>, Vec<Secret>) {
+    let (mut positions, mut secrets) = (Vec::new(), Vec::new());
     if around.secrets == Secrets::Unneeded {
-        return secrets;
+        return (positions, secrets);
     }
-    for origin in origins {
+    for (position, origin) in origins.iter().enumerate() {
+        let Some(origin) = origin else { continue };
         match secret::fetch(origin, around.environment) {
             Ok(Found::Value(secret)) => {
                 if let Some(fault) = secret::exposure(origin) {
                     report.warn(place, fault);
                 }
                 if !secrets.contains(&secret) {
+                    positions.push(position);
                     secrets.push(secret);
                 }
             }
@@ -182,7 +303,7 @@ fn required(place: &Place, origins: &[Origin], around: &Around<'_>, report: &mut
             Err(fault) => report.error(place, fault),
         }
     }
-    secrets
+    (positions, secrets)
 }
 
 fn sink(

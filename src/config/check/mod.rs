@@ -49,10 +49,14 @@ pub(super) fn check(
 }
 
 fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, report: &mut Report) -> Settings {
-    let door = door::door(root.section("door", report), around, report);
+    let mut door = root.section("door", report);
+    let names_public_url = door.get("public_url").is_some_and(|node| node.text() != Ok(""));
+    let door = door::door(door, around, report);
     let store = door::store(root.section("store", report), around, report);
     door::panel(root.section("panel", report), around, report);
-    let sources = ends::sources(root.section("sources", report), around, report);
+    let github = door::github(root.section("github", report), report);
+    let public_url = ends::PublicUrl { url: door.public_url.as_deref(), is_named: names_public_url };
+    let sources = ends::sources(root.section("sources", report), public_url, around, report);
     let retry = ends::retry(root.section("retry", report), ends::RETRY, report);
     let sinks = ends::sinks(root.section("sinks", report), retry, around, report);
     let mut bell = bell::bell(root.section("bell", report), around, report);
@@ -65,6 +69,7 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
         file: file.map(Path::to_owned),
         door,
         store,
+        github,
         sources: sources.by_name,
         sinks: sinks.by_name,
         rules,

@@ -52,6 +52,28 @@ fn every_rule_has_a_bad_snippet() {
         ("[sources._self]", "sources._self", "names that begin with `_` are hookbell's own"),
         ("[sources.\"a b\"]", "sources.\"a b\"", "`a b` will not do as a name"),
         ("[sources.github]\nallow_from = [\"10.0.0.0/33\"]", "sources.github.allow_from[0]", "is not a network"),
+        (
+            "[sources.github]\nallow_from = \"githb\"",
+            "sources.github.allow_from",
+            "expected a list of networks, or \"github\", found a text",
+        ),
+        ("[sources.x]\nprovider = \"paypal\"", "sources.x.provider", "PayPal is not supported: it proves with"),
+        ("[sources.paypal]", "sources.paypal", "PayPal is not supported: it proves with certificates"),
+        (
+            "[door]\npublic_url = \"http://a.example\"\n[sources.square]\nsecret = { env = \"GITHUB_WEBHOOK_SECRET\" }",
+            "door.public_url",
+            "plain http is for this machine only",
+        ),
+        (
+            "[sources.square]\nsecret = { env = \"GITHUB_WEBHOOK_SECRET\" }",
+            "sources.square",
+            "square signs the address that it calls, and `public_url` does not tell it",
+        ),
+        (
+            "[sources.sendgrid]\nsecret = { env = \"GITHUB_WEBHOOK_SECRET\" }",
+            "sources.sendgrid.secret",
+            "it is not SendGrid's verification key",
+        ),
         ("[sources.github]\nrepeats = \"never\"", "sources.github.repeats", "none of the choices; known: limit"),
         // Secrets.
         (
@@ -201,6 +223,31 @@ to = [\"slak\", \"bel\"]
 }
 
 #[test]
+fn every_flaw_of_a_source_is_reported_and_says_which_secret_it_is() {
+    let env = |name: &str| format!("{{ env = \"{name}\" }}");
+    let secrets = [env("GITHUB_WEBHOOK_SECRET"), "{ file = \"absent\" }".to_owned(), env("SLACK_WEBHOOK_URL")];
+    let problems = check(&format!("[sources.svix]\nsecret = [{}]", secrets.join(", "))).unwrap_err();
+    assert!(problems.iter().all(|problem| problem.key == "sources.svix.secret"), "{problems:#?}");
+    let says = |part: &str| problems.iter().filter(|problem| problem.what.contains(part)).count();
+    assert_eq!((problems.len(), says("secret 1 of 3: "), says("secret 3 of 3: "), says("absent")), (3, 1, 1, 1));
+
+    // A secret that is not there keeps nothing else from being told.
+    let problems = check("[sources.datadog]\nheader = \"not a header\"").unwrap_err();
+    let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["sources.datadog.secret", "sources.datadog"], "{problems:#?}");
+}
+
+#[test]
+fn every_option_is_a_key_that_is_read() {
+    for key in crate::provider::Options::KEYS {
+        let problems = check(&format!("[sources.github]\n{key} = [[]]")).unwrap_err();
+        let of_key = |problem: &&Problem| problem.key == format!("sources.github.{key}");
+        let told: Vec<&str> = problems.iter().filter(of_key).map(|problem| problem.what.as_str()).collect();
+        assert!(told.iter().any(|what| what.starts_with("expected ")), "{key}: {problems:#?}");
+    }
+}
+
+#[test]
 fn what_this_version_does_not_do_yet_is_a_warning() {
     let table = [
         ("[panel]\nlisten = \"127.0.0.1:5001\"", "panel"),
@@ -208,7 +255,6 @@ fn what_this_version_does_not_do_yet_is_a_warning() {
         ("[bell]\nleds = { red = 17 }\nquiet = [\"22:00-07:30\"]", "bell.quiet"),
         ("[cues.x]\nled = \"red\"\nlatch = true", "cues.x.latch"),
         ("[cues.x]\nled = \"red\"\nclears_on = [\"ci_passed\"]", "cues.x.clears_on"),
-        ("[sources.github]\nrepeat_window = \"60 s\"", "sources.github.repeat_window"),
     ];
     for (text, key) in table {
         let warnings = good(text).warnings;

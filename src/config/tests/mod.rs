@@ -51,8 +51,9 @@ fn line(problem: &Problem) -> String {
 fn defaults_are_the_contracts() {
     let Loaded { settings, warnings } = load(None, &both()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    let Settings { file, door, store, sources, sinks, rules, bell } = settings;
+    let Settings { file, door, store, github, sources, sinks, rules, bell } = settings;
     assert_eq!(file, None);
+    assert_eq!(github.api, "https://api.github.com");
     assert_eq!(door.listen, Listen::Tcp("127.0.0.1:5000".parse().unwrap()));
     assert_eq!(door.public_url, None);
     assert_eq!((door.body_bytes_max, door.head_bytes_max), (25 << 20, 32 << 10));
@@ -64,9 +65,9 @@ fn defaults_are_the_contracts() {
 
     assert_eq!(sources.keys().collect::<Vec<_>>(), ["github"]);
     let github = &sources["github"];
-    assert_eq!((github.provider, github.repeats), (Provider::GitHub, Repeats::Limit));
-    assert_eq!(github.secrets, [Secret::new(KEY.to_owned()).unwrap()]);
-    assert!(github.allow_from.is_empty());
+    assert_eq!((github.terms.provider, github.repeats), (Provider::GitHub, Repeats::Limit));
+    assert_eq!(github.terms.secrets, [Secret::new(KEY.to_owned()).unwrap()]);
+    assert!(github.allow_from.is_everybody());
 
     assert_eq!(sinks.keys().collect::<Vec<_>>(), ["bell", "slack"]);
     let SinkKind::Slack { webhook_url } = &sinks["slack"].kind else { panic!("{sinks:?}") };
@@ -75,8 +76,8 @@ fn defaults_are_the_contracts() {
     assert_eq!((first, cap), (Duration::from_secs(5), Duration::from_secs(3600)));
     assert_eq!((factor, jitter, give_up_after), (3.0, 0.2, Duration::from_secs(3 * 86_400)));
 
-    assert_eq!(rules.len(), 1);
-    assert_eq!(rules[0].to, ["bell", "slack"]);
+    assert_eq!(rules.len(), 2);
+    assert!(rules.iter().all(|rule| rule.to == ["bell", "slack"]));
     for kind in crate::rule::DEFAULT_KINDS {
         assert!(rules[0].when.fields[0].1.iter().any(|pattern| pattern.matches(kind)), "{kind}");
     }
@@ -207,10 +208,10 @@ latch = false
     assert_eq!(settings.store.path, Path::new("/var/lib/hookbell/hookbell.db"));
     assert_eq!(settings.store.keep, Some(Duration::from_secs(90 * 86_400)));
     let github = &settings.sources["github"];
-    let secrets: Vec<&str> = github.secrets.iter().map(Secret::expose).collect();
+    let secrets: Vec<&str> = github.terms.secrets.iter().map(Secret::expose).collect();
     assert_eq!(secrets, [KEY, "another-secret", "old-secret"]);
     assert_eq!(
-        github.allow_from.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        github.allow_from.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["192.0.2.0/24", "2001:db8::1/128"]
     );
     assert_eq!(settings.sinks["slack"].retry.first, Duration::from_secs(1));
@@ -279,7 +280,7 @@ fn the_template_loads_cleanly_and_so_does_every_line_it_comments_out() {
         TEMPLATE.lines().map(|line| line.strip_prefix("# ").filter(|rest| is_key(rest)).unwrap_or(line)).collect();
     let all = all.join("\n");
     let full = loaded(&all);
-    assert_eq!(full.rules.len(), 2);
+    assert_eq!(full.rules.len(), 3);
 
     // Nothing that it shows as a default is anything else.
     let defaults = effective_json(&load(None, &both()).unwrap().settings);

@@ -1,50 +1,49 @@
 //! What happens to the code: pushes, branches, releases, runs, deployments.
 
-use super::draft::{Draft, clean, first_line, login, name, repository, repository_url};
-use super::normalise::Told;
-use super::payload::Payload;
+use crate::provider::{
+    draft::{Draft, clean},
+    forge::{Told, commits, first_line, on_branch},
+    json::Json,
+};
+
+use super::common::{repository, repository_url};
 
 /// A push of commits to a branch. What only makes or removes a branch comes as `create` or `delete` too and is told
 /// there; a tag's message is its release.
-pub(super) fn push(payload: &Payload) -> Told {
-    let Some(branch) = payload.git_ref.as_deref().and_then(|name| name.strip_prefix("refs/heads/")) else {
+pub(super) fn push(body: &Json<'_>) -> Told {
+    let Some(branch) = body["ref"].text().and_then(|name| name.strip_prefix("refs/heads/")) else {
         return Err("push: a tag, whose release is told".to_owned());
     };
-    if *payload.deleted == Some(true) {
+    if body["deleted"].is_true() {
         return Err("push: a branch was deleted, which the delete event tells".to_owned());
     }
-    let count = payload.commits.0;
+    let count = body["commits"].count();
     if count == 0 {
-        return Err(match *payload.created {
-            Some(true) => "push: a branch without commits of its own, which the create event tells".to_owned(),
-            _ => "push: no commits".to_owned(),
+        return Err(match body["created"].is_true() {
+            true => "push: a branch without commits of its own, which the create event tells".to_owned(),
+            false => "push: no commits".to_owned(),
         });
     }
-    let head = payload.head_commit.as_ref();
-    let message = first_line(head.and_then(|commit| commit.message.as_deref()));
-    let plural = if count == 1 { "" } else { "s" };
-    let title = match message {
-        Some(message) => format!("{count} commit{plural}: {message}"),
-        None => format!("{count} commit{plural}"),
-    };
+    let head = &body["head_commit"];
+    let message = first_line(head["message"].text());
     Ok(Draft::new("push")
-        .actor(payload.pusher.as_ref().and_then(|pusher| pusher.name.as_deref()))
-        .title(Some(&title))
-        .url([payload.compare.as_deref(), repository_url(payload)])
-        .subject(on_branch(payload, Some(branch), ""))
+        .actor(body["pusher"]["name"].text())
+        .title(Some(&commits(count, false, message)))
+        .url([body["compare"].text(), repository_url(body)])
+        .subject(on_branch(repository(body), Some(branch), ""))
         .text("branch", Some(branch))
         .number("commits", i64::try_from(count).ok())
-        .text("sha", head.and_then(|commit| commit.id.as_deref()))
+        .text("sha", head["id"].text())
         .text("commit", message)
-        .flag("forced", *payload.forced))
+        .flag("forced", body["forced"].flag()))
 }
 
-pub(super) fn branch(kind: &'static str, payload: &Payload) -> Told {
-    if payload.ref_type.as_deref() != Some("branch") {
+pub(super) fn branch(kind: &'static str, body: &Json<'_>) -> Told {
+    if body["ref_type"].text() != Some("branch") {
         return Err("not a branch: a tag's release is told".to_owned());
     }
-    let branch = payload.git_ref.as_deref();
-    let page = repository_url(payload);
+    let branch = body["ref"].text();
+    let page = repository_url(body);
     // Only what needs no encoding in a path; other names lead to the repository.
     let plain = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
     let tree = match (kind, page, branch.filter(plain)) {
@@ -54,90 +53,99 @@ pub(super) fn branch(kind: &'static str, payload: &Payload) -> Told {
     Ok(Draft::new(kind)
         .title(branch)
         .url([tree.as_deref(), page])
-        .subject(on_branch(payload, branch, ""))
+        .subject(on_branch(repository(body), branch, ""))
         .text("branch", branch))
 }
 
 /// GitHub sends `created`, `published` and `released` for one release; only `published` comes for each exactly once.
-pub(super) fn release(payload: &Payload) -> Draft {
+pub(super) fn release(body: &Json<'_>) -> Draft {
     let draft = Draft::new("release_published");
-    let Some(release) = payload.release.as_ref() else { return draft };
-    let tag = release.tag_name.as_deref();
+    let release = &body["release"];
+    if !release.is_object() {
+        return draft;
+    }
+    let tag = release["tag_name"].text();
     draft
-        .title(release.name.as_deref().filter(|name| !name.trim().is_empty()).or(tag))
-        .url([release.html_url.as_deref(), repository_url(payload)])
-        .subject(on_branch(payload, tag, " release"))
+        .title(release["name"].text().filter(|name| !name.trim().is_empty()).or(tag))
+        .url([release["html_url"].text(), repository_url(body)])
+        .subject(on_branch(repository(body), tag, " release"))
         .text("tag", tag)
-        .flag("prerelease", *release.prerelease)
+        .flag("prerelease", release["prerelease"].flag())
 }
 
 /// One run of GitHub Actions, with all its jobs.
-pub(super) fn workflow_run(payload: &Payload) -> Told {
-    let run = payload.workflow_run.as_ref().ok_or("workflow_run: no run in it")?;
-    let kind = ci_kind("workflow_run", run.conclusion.as_deref())?;
+pub(super) fn workflow_run(body: &Json<'_>) -> Told {
+    let run = &body["workflow_run"];
+    if !run.is_object() {
+        return Err("workflow_run: no run in it".to_owned());
+    }
+    let kind = ci_kind("workflow_run", run["conclusion"].text())?;
     // The `main` of a fork is not our `main`: GitHub writes it `owner:main`.
-    let head = run.head_repository.as_ref();
-    let ours = payload.repository.as_ref().and_then(|repository| repository.full_name.as_deref());
-    let fork = head.filter(|head| head.full_name.is_some() && head.full_name.as_deref() != ours);
-    let branch = match (fork.and_then(|fork| login(&fork.owner)), run.head_branch.as_deref()) {
-        (Some(owner), Some(branch)) => Some(format!("{owner}:{branch}")),
+    let (head, ours) = (&run["head_repository"], body["repository"]["full_name"].text());
+    let is_fork = head["full_name"].text().is_some_and(|name| Some(name) != ours);
+    let branch = match (head["owner"]["login"].text(), run["head_branch"].text()) {
+        (Some(owner), Some(branch)) if is_fork => Some(format!("{owner}:{branch}")),
         (_, branch) => branch.map(str::to_owned),
     };
-    let workflow = run.name.as_deref().filter(|name| !name.trim().is_empty()).or_else(|| name(&payload.workflow));
-    Ok(ci(Draft::new(kind), payload, workflow, branch.as_deref())
-        .actor(login(&run.actor))
-        .url([run.html_url.as_deref(), repository_url(payload)])
+    let workflow = run["name"].text().filter(|name| !name.trim().is_empty()).or(body["workflow"]["name"].text());
+    Ok(ci(Draft::new(kind), body, workflow, branch.as_deref())
+        .actor(run["actor"]["login"].text())
+        .url([run["html_url"].text(), repository_url(body)])
         .text("workflow", workflow)
-        .text("conclusion", run.conclusion.as_deref())
-        .text("sha", run.head_sha.as_deref())
-        .text("commit", first_line(run.display_title.as_deref()))
-        .number("run", *run.run_number)
-        .number("attempt", *run.run_attempt))
+        .text("conclusion", run["conclusion"].text())
+        .text("sha", run["head_sha"].text())
+        .text("commit", first_line(run["display_title"].text()))
+        .number("run", run["run_number"].whole())
+        .number("attempt", run["run_attempt"].whole()))
 }
 
 /// The result of another CI system. GitHub Actions sends these as well, one for each of its runs, which would double.
-pub(super) fn check_suite(payload: &Payload) -> Told {
-    let suite = payload.check_suite.as_ref().ok_or("check_suite: no suite in it")?;
-    if suite.app.as_ref().and_then(|app| app.slug.as_deref()) == Some("github-actions") {
+pub(super) fn check_suite(body: &Json<'_>) -> Told {
+    let suite = &body["check_suite"];
+    if !suite.is_object() {
+        return Err("check_suite: no suite in it".to_owned());
+    }
+    if suite["app"]["slug"].text() == Some("github-actions") {
         return Err("check_suite: a run of GitHub Actions, which workflow_run tells".to_owned());
     }
-    let kind = ci_kind("check_suite", suite.conclusion.as_deref())?;
-    let sha = suite.head_sha.as_deref();
+    let kind = ci_kind("check_suite", suite["conclusion"].text())?;
+    let sha = suite["head_sha"].text();
     let is_hex = |sha: &&str| !sha.is_empty() && sha.bytes().all(|byte| byte.is_ascii_hexdigit());
     // A suite has no page of its own; its commit's page shows it.
-    let commit_url = repository_url(payload).zip(sha.filter(is_hex)).map(|(page, sha)| format!("{page}/commit/{sha}"));
-    let message = suite.head_commit.as_ref().and_then(|commit| commit.message.as_deref());
-    Ok(ci(Draft::new(kind), payload, name(&suite.app), suite.head_branch.as_deref())
-        .url([commit_url.as_deref(), repository_url(payload)])
-        .text("app", name(&suite.app))
-        .text("conclusion", suite.conclusion.as_deref())
+    let commit_url = repository_url(body).zip(sha.filter(is_hex)).map(|(page, sha)| format!("{page}/commit/{sha}"));
+    Ok(ci(Draft::new(kind), body, suite["app"]["name"].text(), suite["head_branch"].text())
+        .url([commit_url.as_deref(), repository_url(body)])
+        .text("app", suite["app"]["name"].text())
+        .text("conclusion", suite["conclusion"].text())
         .text("sha", sha)
-        .text("commit", first_line(message)))
+        .text("commit", first_line(suite["head_commit"]["message"].text())))
 }
 
-pub(super) fn deployment_status(payload: &Payload) -> Told {
-    let status = payload.deployment_status.as_ref().ok_or("deployment_status: no status in it")?;
-    let (log, page) = ([status.log_url.as_deref(), status.target_url.as_deref()], status.environment_url.as_deref());
+pub(super) fn deployment_status(body: &Json<'_>) -> Told {
+    let (deployment, status) = (&body["deployment"], &body["deployment_status"]);
+    if !status.is_object() {
+        return Err("deployment_status: no status in it".to_owned());
+    }
+    let (log, target) = (status["log_url"].text(), status["target_url"].text());
+    let page = status["environment_url"].text();
     // After a failure people want the log, after a success the place itself.
-    let (kind, links) = match status.state.as_deref().unwrap_or_default() {
-        "failure" | "error" => ("deployment_failed", [log[0], log[1], page]),
-        "success" => ("deployment_succeeded", [page, log[0], log[1]]),
+    let (kind, links) = match status["state"].text().unwrap_or_default() {
+        "failure" | "error" => ("deployment_failed", [log, target, page]),
+        "success" => ("deployment_succeeded", [page, log, target]),
         state => return Err(format!("deployment_status: {} is not an end", clean(state).unwrap_or_default())),
     };
-    let deployment = payload.deployment.as_ref();
-    let environment = status.environment.as_deref();
-    let environment = environment.or_else(|| deployment.and_then(|deployment| deployment.environment.as_deref()));
-    let sha = deployment.and_then(|deployment| deployment.sha.as_deref());
+    let environment = status["environment"].text().or(deployment["environment"].text());
+    let sha = deployment["sha"].text();
     // A deployment may name a bare commit; that is no branch.
-    let branch = deployment.and_then(|deployment| deployment.git_ref.as_deref()).filter(|name| Some(*name) != sha);
+    let branch = deployment["ref"].text().filter(|name| Some(*name) != sha);
     Ok(Draft::new(kind)
         .title(environment.or(branch))
-        .url(links.into_iter().chain([repository_url(payload)]))
-        .subject(on_branch(payload, environment, " deployment"))
+        .url(links.into_iter().chain([repository_url(body)]))
+        .subject(on_branch(repository(body), environment, " deployment"))
         .text("branch", branch)
         .text("environment", environment)
         .text("sha", sha)
-        .text("conclusion", status.state.as_deref()))
+        .text("conclusion", status["state"].text()))
 }
 
 /// Failed is what somebody has to look at. Cancelled, skipped, stale and neutral runs say nothing about the code, and
@@ -150,12 +158,7 @@ fn ci_kind(event_type: &str, conclusion: Option<&str>) -> Result<&'static str, S
     }
 }
 
-fn ci(draft: Draft, payload: &Payload, what: Option<&str>, branch: Option<&str>) -> Draft {
+fn ci(draft: Draft, body: &Json<'_>, what: Option<&str>, branch: Option<&str>) -> Draft {
     // The branch is a fact of its own; a sink that wants to name it does.
-    draft.title(what.or(branch)).subject(on_branch(payload, branch, " ci")).text("branch", branch)
-}
-
-/// `owner/name@branch`, and what about it.
-fn on_branch(payload: &Payload, branch: Option<&str>, what: &str) -> Option<String> {
-    branch.and_then(clean).map(|branch| format!("{}@{branch}{what}", repository(payload)))
+    draft.title(what.or(branch)).subject(on_branch(repository(body), branch, " ci")).text("branch", branch)
 }

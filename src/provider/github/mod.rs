@@ -4,27 +4,40 @@
 //! Source of the rules: docs.github.com, "Validating webhook deliveries" and "Webhook events and payloads".
 
 mod code;
-mod draft;
+mod common;
 mod normalise;
-mod payload;
 mod people;
-pub(super) mod sample;
+mod sample;
 mod security;
 mod talk;
 #[cfg(test)]
 mod tests;
 
 use crate::headers::{Headers, Single};
-use crate::secret::Secret;
+use crate::time::Timestamp;
 
-use super::signature::{self, SHA256_BYTES};
-use super::{IDENTITY_BYTES_MAX, Identity, Rejection, Unverified};
+use super::rules::{Rules, Terms};
+use super::signature::{self, Algorithm};
+use super::{Identity, Rejection, Unverified, read};
 
-pub(super) use normalise::normalise;
+pub(super) const RULES: Rules = Rules {
+    name: "github",
+    options: &["allow_sha1"],
+    admit: |terms, headers| signature_of(terms, headers).map(|_| ()),
+    judge,
+    identify,
+    normalise: normalise::normalise,
+    samples: sample::LIST,
+    build: sample::build,
+    envelope: sample::envelope,
+    sign: sample::sign,
+    ..Rules::COMMON
+};
 
 /// `sha256=` and 64 lower-case hexadecimal digits.
 pub(super) const SIGNATURE: &str = "X-Hub-Signature-256";
-/// Sent beside it "for legacy purposes". SHA-1 alone is refused, and it never rescues a wrong [`SIGNATURE`].
+/// Sent beside it "for legacy purposes". Alone it counts only with `allow_sha1`, for servers older than 2021 that have nothing
+/// better, and it never rescues a wrong [`SIGNATURE`].
 const SIGNATURE_LEGACY: &str = "X-Hub-Signature";
 /// What happened: `pull_request`. Not signed.
 pub(super) const EVENT: &str = "X-GitHub-Event";
@@ -34,50 +47,35 @@ pub(super) const DELIVERY: &str = "X-GitHub-Delivery";
 /// choose a weaker one.
 pub(super) const SIGNATURE_PREFIX: &str = "sha256=";
 
-pub(super) fn admit(headers: &Headers) -> Result<(), Rejection> {
-    signature_of(headers).map(|_| ())
-}
-
 /// The body is signed as it came, also when it is a form: `payload=` and the percent-encoding included.
-pub(super) fn judge(secrets: &[Secret], request: &Unverified) -> Result<usize, Rejection> {
-    let signature = signature_of(&request.headers)?;
-    signature::signed_by(secrets, &[&request.body], &signature).ok_or(Rejection::SignatureWrong)
+fn judge(terms: &Terms, request: &Unverified, _: Timestamp) -> Result<usize, Rejection> {
+    let (algorithm, signature) = signature_of(terms, &request.headers)?;
+    signature::signed_by(&terms.secrets, algorithm, &[&request.body], &[signature]).ok_or(Rejection::SignatureWrong)
 }
 
-pub(super) fn identify(headers: &Headers) -> Result<Identity, Rejection> {
-    Ok(Identity { event_type: identity_text(headers, EVENT)?, id: Some(identity_text(headers, DELIVERY)?) })
+fn identify(_: &Terms, request: &Unverified) -> Result<Identity, Rejection> {
+    let event_type = read::identity_text(&request.headers, EVENT)?;
+    Ok(Identity { event_type, id: Some(read::identity_text(&request.headers, DELIVERY)?), ..Identity::default() })
 }
 
-fn signature_of(headers: &Headers) -> Result<[u8; SHA256_BYTES], Rejection> {
-    let malformed = |why| Rejection::SignatureMalformed { header: SIGNATURE, why };
-    let value = match headers.single(SIGNATURE) {
+/// The better signature where it is there; the other only where it is alone and allowed to count.
+fn signature_of(terms: &Terms, headers: &Headers) -> Result<(Algorithm, Vec<u8>), Rejection> {
+    let (algorithm, header, prefix, why) = match headers.single(SIGNATURE) {
         Single::Missing | Single::Once(b"") => {
             let legacy_came = headers.all(SIGNATURE_LEGACY).any(|value| !value.is_empty());
-            return Err(Rejection::SignatureMissing {
-                header: SIGNATURE,
-                instead: legacy_came.then_some(SIGNATURE_LEGACY),
-            });
+            if !(legacy_came && terms.options.allow_sha1) {
+                let instead = legacy_came.then_some(SIGNATURE_LEGACY);
+                return Err(Rejection::SignatureMissing { header: SIGNATURE.to_owned(), instead });
+            }
+            let why = "it is not sha1= and 40 lower-case hexadecimal digits";
+            (Algorithm::Sha1, SIGNATURE_LEGACY, "sha1=", why)
         }
-        Single::Repeated => return Err(malformed("it came more than once")),
-        Single::Once(value) => value,
+        _ => {
+            let why = "it is not sha256= and 64 lower-case hexadecimal digits";
+            (Algorithm::Sha256, SIGNATURE, SIGNATURE_PREFIX, why)
+        }
     };
-    let digits = value.strip_prefix(SIGNATURE_PREFIX.as_bytes()).ok_or(malformed("it does not begin with sha256="))?;
-    signature::sha256_from_hex(digits).ok_or(malformed("after sha256= there must be 64 lower-case hexadecimal digits"))
-}
-
-fn identity_text(headers: &Headers, header: &'static str) -> Result<String, Rejection> {
-    let refused = |why| Rejection::HeaderMissing { header, why };
-    let value = match headers.single(header) {
-        Single::Missing | Single::Once(b"") => return Err(refused("is missing or empty")),
-        Single::Repeated => return Err(refused("came more than once")),
-        Single::Once(value) => value,
-    };
-    if value.len() > IDENTITY_BYTES_MAX {
-        return Err(refused("is too long"));
-    }
-    if !value.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-        return Err(refused("is not printable ASCII"));
-    }
-    // ASCII was just seen, so nothing is replaced.
-    Ok(String::from_utf8_lossy(value).into_owned())
+    let digest = read::proof(headers, header)?.strip_prefix(prefix.as_bytes()).and_then(read::hex);
+    let digest = digest.filter(|digest| digest.len() == algorithm.bytes());
+    Ok((algorithm, digest.ok_or(Rejection::malformed(header, why))?))
 }

@@ -1,70 +1,69 @@
 //! Weaknesses that GitHub found, or that somebody reported. Only what opens an alert is told, not what settles one.
 
-use super::draft::{Draft, name, repository, repository_url};
-use super::payload::{Advisory, Alert, Payload};
+use crate::provider::{draft::Draft, forge::known, json::Json};
 
-pub(super) fn dependabot(payload: &Payload) -> Draft {
-    let advisory = alert(payload).and_then(|alert| alert.security_advisory.as_ref());
-    let package = alert(payload).and_then(|alert| alert.dependency.as_ref()).map(|dependency| &dependency.package);
-    about(payload, "dependabot")
-        .title(advisory.and_then(|advisory| advisory.summary.as_deref()))
-        .text("package", package.and_then(|package| name(package)))
-        .text("alert_severity", advisory.and_then(|advisory| advisory.severity.as_deref()))
+use super::common::{repository, repository_url};
+
+pub(super) fn dependabot(body: &Json<'_>) -> Draft {
+    let alert = &body["alert"];
+    about(body, "dependabot")
+        .title(alert["security_advisory"]["summary"].text())
+        .text("package", alert["dependency"]["package"]["name"].text())
+        .text("alert_severity", alert["security_advisory"]["severity"].text())
 }
 
-pub(super) fn code_scanning(payload: &Payload) -> Draft {
-    let draft = about(payload, "code-scanning");
-    let branch = payload.git_ref.as_deref().and_then(|name| name.strip_prefix("refs/heads/"));
-    let Some(rule) = alert(payload).and_then(|alert| alert.rule.as_ref()) else { return draft };
+pub(super) fn code_scanning(body: &Json<'_>) -> Draft {
+    let draft = about(body, "code-scanning");
+    let rule = &body["alert"]["rule"];
+    if !rule.is_object() {
+        return draft;
+    }
     draft
-        .title(rule.description.as_deref().or(rule.id.as_deref()))
-        .text("branch", branch)
-        .text("alert_severity", rule.security_severity_level.as_deref().or(rule.severity.as_deref()))
+        .title(rule["description"].text().or(rule["id"].text()))
+        .text("branch", body["ref"].text().and_then(|name| name.strip_prefix("refs/heads/")))
+        .text("alert_severity", rule["security_severity_level"].text().or(rule["severity"].text()))
 }
 
-/// The secret itself is never read, let alone shown.
-pub(super) fn secret_scanning(payload: &Payload) -> Draft {
-    let draft = about(payload, "secret-scanning");
-    let Some(alert) = alert(payload) else { return draft };
-    let what = alert.secret_type_display_name.as_deref().or(alert.secret_type.as_deref());
-    draft.title(what.map(|what| format!("leaked secret: {what}")).as_deref())
+/// The secret itself is never looked at, let alone shown.
+pub(super) fn secret_scanning(body: &Json<'_>) -> Draft {
+    let alert = &body["alert"];
+    let what = alert["secret_type_display_name"].text().or(alert["secret_type"].text());
+    about(body, "secret-scanning").title(what.map(|what| format!("leaked secret: {what}")).as_deref())
 }
 
 /// The older form of Dependabot's alerts, still sent by GitHub Enterprise Server.
-pub(super) fn vulnerability(payload: &Payload) -> Draft {
-    let draft = about(payload, "vulnerability");
-    let Some(alert) = alert(payload) else { return draft };
-    let package = alert.affected_package_name.as_deref();
-    let title = match (package, alert.external_identifier.as_deref()) {
+pub(super) fn vulnerability(body: &Json<'_>) -> Draft {
+    let alert = &body["alert"];
+    let package = alert["affected_package_name"].text();
+    let title = match (package, alert["external_identifier"].text()) {
         (Some(package), Some(id)) => Some(format!("{package}: {id}")),
         (package, id) => package.or(id).map(str::to_owned),
     };
-    draft
+    about(body, "vulnerability")
         .title(title.as_deref())
-        .url([alert.html_url.as_deref(), alert.external_reference.as_deref(), repository_url(payload)])
+        .url([alert["html_url"].text(), alert["external_reference"].text(), repository_url(body)])
         .text("package", package)
-        .text("alert_severity", alert.severity.as_deref())
+        .text("alert_severity", alert["severity"].text())
 }
 
 /// Somebody told the maintainers about a weakness in private.
-pub(super) fn advisory(payload: &Payload) -> Draft {
+pub(super) fn advisory(body: &Json<'_>) -> Draft {
     let draft = Draft::new("security_alert");
-    let Some(advisory): Option<&Advisory> = payload.repository_advisory.as_ref() else { return draft };
+    let advisory = &body["repository_advisory"];
+    if !advisory.is_object() {
+        return draft;
+    }
     draft
-        .title(advisory.summary.as_deref())
-        .url([advisory.html_url.as_deref(), repository_url(payload)])
-        .text("alert_severity", advisory.severity.as_deref())
+        .title(advisory["summary"].text())
+        .url([advisory["html_url"].text(), repository_url(body)])
+        .text("alert_severity", advisory["severity"].text())
 }
 
 /// Each scanner counts its alerts by itself, so the subject names it.
-fn about(payload: &Payload, scanner: &str) -> Draft {
-    let number = alert(payload).and_then(|alert| *alert.number);
+fn about(body: &Json<'_>, scanner: &str) -> Draft {
+    let number = body["alert"]["number"].whole();
     Draft::new("security_alert")
-        .url([alert(payload).and_then(|alert| alert.html_url.as_deref()), repository_url(payload)])
-        .subject(number.map(|number| format!("{} {scanner}#{number}", repository(payload))))
+        .url([body["alert"]["html_url"].text(), repository_url(body)])
+        .subject(number.map(|number| format!("{} {scanner}#{number}", known(repository(body)))))
         .number("number", number)
-}
-
-fn alert(payload: &Payload) -> Option<&Alert> {
-    payload.alert.as_ref()
 }

@@ -4,11 +4,25 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::event::{Event, Fact, Severity};
-use crate::provider::Normalised;
+use crate::provider::{
+    Context, Normalised, Options, Provider,
+    tests::{NOW, delivery, request, secret, with_header},
+    vectors, verify,
+};
+
+/// As the router asks.
+fn normalise(event_type: &str, headers: &Headers, body: &[u8]) -> Normalised {
+    super::normalise::normalise(
+        &Context { provider: Provider::GitHub, source: "github", options: &Options::NONE },
+        event_type,
+        headers,
+        body,
+    )
+}
 
 fn normalised(event_type: &str, payload: &Value) -> Normalised {
     let headers: Headers = [("Content-Type", b"application/json".as_slice())].into_iter().collect();
-    normalise("github", event_type, &headers, payload.to_string().as_bytes())
+    normalise(event_type, &headers, payload.to_string().as_bytes())
 }
 
 fn event(event_type: &str, mut payload: Value) -> Event {
@@ -29,7 +43,7 @@ fn skipped(event_type: &str, payload: Value) -> String {
 
 fn undecodable(body: &[u8], content_type: &[u8]) -> String {
     let headers: Headers = [("content-type", content_type)].into_iter().collect();
-    match normalise("github", "push", &headers, body) {
+    match normalise("push", &headers, body) {
         Normalised::Undecodable(why) => why,
         other => panic!("{other:?}"),
     }
@@ -173,7 +187,7 @@ fn forms_carry_the_same_payload() {
     let form: Headers =
         [("Content-Type", b"Application/X-WWW-Form-Urlencoded; charset=utf-8".as_slice())].into_iter().collect();
     let body = b"x=1&payload=%7B%22action%22%3A%22created%22%2C%22sender%22%3A%7B%22login%22%3A%22J%C3%B6+B%22%7D%7D";
-    let Normalised::Events(events) = normalise("github", "star", &form, body) else { panic!() };
+    let Normalised::Events(events) = normalise("star", &form, body) else { panic!() };
     assert_eq!((events[0].kind.as_str(), events[0].actor.as_str()), ("repo_starred", "Jö B"));
 }
 
@@ -192,9 +206,96 @@ fn what_is_no_payload_is_undecodable() {
     check(b"{} trailing", "not JSON");
     check(b"{\"ref\":\"caf\xe9\"}", "not JSON");
     check(b"payload=%7B%7D", "not a JSON object");
-    check(format!("{{\"issue\":{}", "[".repeat(1_000_000)).as_bytes(), "recursion limit");
-    // What we do not read is passed over without recursion, so depth does no harm there either.
+    // What is too deep to be kept is passed over without recursion, so that it does no harm.
+    check(format!("{{\"issue\":{}", "[".repeat(1_000_000)).as_bytes(), "not JSON");
     check(format!("{{\"other\":{}", "{\"a\":".repeat(1_000_000)).as_bytes(), "not JSON");
     assert!(undecodable(b"{}", b"application/x-www-form-urlencoded").contains("without the field payload"));
     assert!(undecodable(b"payload=%", b"application/x-www-form-urlencoded").contains("not a JSON object"));
+}
+
+#[test]
+fn the_proof_comes_before_the_identity() {
+    let good = request(Provider::GitHub, "pr_opened");
+    let terms = Terms::new(Provider::GitHub, vec![secret("old"), secret("key")]);
+    let check = |request: Unverified, expected: Result<(), (u16, &str)>| {
+        let verdict = verify(&terms, request, NOW).map(delivery);
+        match (verdict, expected) {
+            (Ok(delivery), Ok(())) => assert_eq!((delivery.verified_by(), delivery.event_type()), (1, "pull_request")),
+            (Err(rejection), Err((status, reason))) => {
+                assert_eq!(rejection.status(), status, "{rejection}");
+                assert!(rejection.to_string().contains(reason), "{rejection}");
+            }
+            (verdict, expected) => panic!("{verdict:?}, expected {expected:?}"),
+        }
+    };
+    check(good.clone(), Ok(()));
+    check(with_header(&good, "X-Hub-Signature-256", None), Err((401, "missing or empty")));
+    let legacy = with_header(&with_header(&good, "X-Hub-Signature-256", None), "X-Hub-Signature", Some(b"sha1=00"));
+    check(legacy, Err((401, "only the legacy SHA-1 header")));
+    check(with_header(&good, "X-GitHub-Event", None), Err((400, "X-GitHub-Event is missing")));
+    check(with_header(&good, "X-GitHub-Delivery", None), Err((400, "X-GitHub-Delivery is missing")));
+    check(with_header(&good, "X-GitHub-Delivery", Some(b"")), Err((400, "is missing")));
+    check(with_header(&good, "X-GitHub-Delivery", Some(&[b'a'; 201])), Err((400, "too long")));
+    check(with_header(&good, "X-GitHub-Event", Some("push\u{e9}".as_bytes())), Err((400, "printable")));
+    check(with_header(&good, "X-GitHub-Event", Some(b"a\nb")), Err((400, "printable")));
+    check(Unverified { body: b"{}".to_vec(), ..good.clone() }, Err((401, "does not match")));
+    let mut twice = good.clone();
+    let value = twice.headers.text("X-Hub-Signature-256").expect("signed").to_owned();
+    twice.headers.push("x-hub-signature-256", value.as_bytes());
+    check(twice, Err((401, "more than once")));
+    // Unproven and unidentified: the sender learns of the proof alone.
+    let neither = with_header(&with_header(&good, "X-GitHub-Event", None), "X-Hub-Signature-256", None);
+    check(neither, Err((401, "missing or empty")));
+}
+
+#[test]
+fn recorded_payloads_are_told_as_expected() {
+    for case in vectors::cases("payloads/manifest.json", "files", "github") {
+        let file = case["file"].as_str().expect("a file");
+        let (event_type, action) =
+            (case["event"].as_str().expect("an event"), case["action"].as_str().unwrap_or_default());
+        let Some(expected) = well_known(event_type, action, file) else { continue };
+        let fields = case["headers"].as_object().expect("headers").iter();
+        let fields: Headers =
+            fields.map(|(name, value)| (name.as_str(), value.as_str().expect("a text").as_bytes())).collect();
+        let told = match normalise(event_type, &fields, &vectors::bytes(file)) {
+            Normalised::Events(events) | Normalised::Partly { events, .. } => {
+                events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>().join("+")
+            }
+            Normalised::Skipped(_) => "skipped".to_owned(),
+            Normalised::Undecodable(why) => panic!("{file}: {why}"),
+        };
+        assert_eq!(told, expected, "{file}");
+    }
+}
+
+/// What any reader of GitHub's documentation would say; `None` where the payload's details decide.
+fn well_known(event_type: &str, action: &str, file: &str) -> Option<&'static str> {
+    Some(match (event_type, action) {
+        ("issues", "opened") => "issue_opened",
+        ("issues", "closed") => "issue_closed",
+        ("issues", "assigned") => "issue_assigned",
+        ("pull_request", "opened") => "pr_opened",
+        ("pull_request", "ready_for_review") => "pr_ready",
+        ("pull_request", "reopened") => "pr_reopened",
+        ("pull_request", "closed") if file.ends_with("github/pull_request.closed.json") => "pr_merged",
+        ("pull_request", "closed") if file.ends_with("github/pull_request.closed.2.json") => "pr_closed",
+        ("pull_request_review_comment", "created") => "pr_commented",
+        ("star", "created") => "repo_starred",
+        ("watch", "started") => "repo_watched",
+        ("fork", _) => "repo_forked",
+        ("release", "published") => "release_published",
+        ("discussion", "created") => "discussion_opened",
+        ("member", "added") | ("organization", "member_added") => "member_added",
+        ("repository_vulnerability_alert", "create") | ("code_scanning_alert", "reopened") => "security_alert",
+        ("create", _) if file.ends_with("github/create.6.json") => "branch_created",
+        ("push", _) if file.ends_with("github/push.6.json") => "push",
+        ("push", _) if file.ends_with("github/push.7.json") => "skipped",
+        ("check_suite", "completed") if file.ends_with("github/check_suite.completed.json") => "ci_passed",
+        ("check_suite", "completed") if file.ends_with("github/check_suite.completed.2.json") => "skipped",
+        ("workflow_run", "completed") if file.ends_with("github/workflow_run.completed.json") => "ci_passed",
+        ("workflow_job" | "check_run" | "status" | "ping" | "installation" | "label" | "team", _) => "skipped",
+        ("issues", "labeled" | "edited" | "locked") | ("pull_request", "synchronize" | "labeled") => "skipped",
+        _ => return None,
+    })
 }

@@ -71,6 +71,7 @@ mod tests {
                 severity: Severity::Info,
                 subject: None,
                 extra: Extra::from([("number".to_owned(), Fact::Number(42))]),
+                own_id: None,
             },
             cue: None,
             reference: "3f9c1a-7-0-0".to_owned(),

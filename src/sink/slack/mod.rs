@@ -109,6 +109,7 @@ mod tests {
                 severity: Severity::Info,
                 subject: None,
                 extra: Extra::new(),
+                own_id: None,
             },
             cue: None,
             reference: "ref-1".to_owned(),

@@ -81,9 +81,67 @@ fn line(event: &Event) -> String {
             None => format!("👋 New member in *{r}*: *{t}* added by @{a}"),
         },
 
-        // A kind that another provider or a later version brings: better plainly said than not at all.
-        _ => format!("ℹ\u{fe0f} Activity in *{r}* by @{a}: {t}"),
+        kind => match PLAIN.iter().find(|(name, ..)| *name == kind) {
+            Some((_, emoji, what)) => format!("{emoji} {what} in *{r}*: {n}*{t}*{}", by(event)),
+            // A kind that a later version brings: better plainly said than not at all.
+            None => format!("ℹ\u{fe0f} Activity in *{r}* by @{a}: {t}"),
+        },
     }
+}
+
+/// Kinds whose sentence is what happened, where, and what it is called. Who caused it is often a customer and not an
+/// account, so that there is no `@`.
+const PLAIN: &[(&str, &str, &str)] = &[
+    ("payment_succeeded", "💶", "Payment succeeded"),
+    ("payment_received", "🪙", "Payment received"),
+    ("payment_failed", "💳", "Payment failed"),
+    ("refund", "↩\u{fe0f}", "Refund"),
+    ("dispute_opened", "🏛\u{fe0f}", "Dispute opened"),
+    ("subscription_started", "🎟\u{fe0f}", "Subscription started"),
+    ("subscription_cancelled", "🥀", "Subscription cancelled"),
+    ("invoice_paid", "🧾", "Invoice paid"),
+    ("invoice_failed", "📉", "Invoice not collected"),
+    ("payout_paid", "🏦", "Payout arrived"),
+    ("payout_failed", "🕳\u{fe0f}", "Payout failed"),
+    ("checkout_completed", "🛒", "Checkout completed"),
+    ("order_created", "🛍\u{fe0f}", "New order"),
+    ("order_placed", "🧺", "Order placed"),
+    ("order_paid", "💵", "Order paid"),
+    ("order_cancelled", "🗑\u{fe0f}", "Order cancelled"),
+    ("message", "🗨\u{fe0f}", "New message"),
+    ("message_received", "📩", "Message received"),
+    ("app_mention", "📣", "Mention"),
+    ("command", "⌨\u{fe0f}", "Command"),
+    ("interaction", "🖱\u{fe0f}", "Interaction"),
+    ("reaction_added", "😀", "Reaction"),
+    ("channel_created", "📺", "Channel created"),
+    ("member_joined", "🚪", "Member joined"),
+    ("sms_received", "📱", "Text message received"),
+    ("sms_failed", "📵", "Text message failed"),
+    ("call_completed", "📞", "Call completed"),
+    ("call_missed", "☎\u{fe0f}", "Call missed"),
+    ("email_delivered", "📬", "Email delivered"),
+    ("email_opened", "📭", "Email opened"),
+    ("email_clicked", "👆", "Link in an email clicked"),
+    ("email_bounced", "📪", "Email bounced"),
+    ("email_dropped", "✉\u{fe0f}", "Email dropped"),
+    ("email_spam", "🥫", "Email reported as spam"),
+    ("email_unsubscribed", "🔕", "Unsubscribed"),
+    ("alert_firing", "🔥", "Alert firing"),
+    ("alert_resolved", "🧯", "Alert resolved"),
+    ("incident_acknowledged", "🫡", "Incident acknowledged"),
+    ("created", "🆕", "Created"),
+    ("updated", "🔄", "Updated"),
+    ("deleted", "❎", "Deleted"),
+    ("user_signup", "🙌", "New user"),
+    ("status_changed", "🚦", "Status changed"),
+    ("custom", "📌", "Event"),
+];
+
+/// ` by somebody`, or nothing where that is not known.
+fn by(event: &Event) -> String {
+    let name = mrkdwn::text(&event.actor, ACTOR_UNITS_MAX);
+    if name.is_empty() || name == SOMEONE { String::new() } else { format!(" by {name}") }
 }
 
 fn or(text: String, fallback: &str) -> String {

@@ -13,8 +13,12 @@ use std::{
 };
 
 use hookbell::{
-    provider::{Provider, sample},
+    provider::{
+        Provider, Signing,
+        sample::{self, Sample},
+    },
     secret::Secret,
+    time::Timestamp,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -223,26 +227,21 @@ impl Service {
 
 /// Signs a sample and POSTs it. Returns the status and the answer.
 pub(crate) fn post_sample(door: &str, name: &str, salt: u64) -> (u16, Value) {
-    let mut sample = sample::build(Provider::GitHub, name, salt).expect("a known sample");
-    sign(&mut sample.headers, &sample.body);
+    let sample = sign(sample::build(Provider::GitHub, name, salt).expect("a known sample"));
     let answer = http::post(door, "/webhooks/github", &sample.headers, &sample.body).expect("an answer");
     (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
 }
 
 /// The headers that GitHub would send with this body.
 pub(crate) fn signed(event: &str, guid: &str, body: &[u8]) -> Vec<(String, String)> {
-    let mut headers = vec![
-        ("Content-Type".to_owned(), "application/json".to_owned()),
-        ("X-GitHub-Event".to_owned(), event.to_owned()),
-        ("X-GitHub-Delivery".to_owned(), guid.to_owned()),
-    ];
-    sign(&mut headers, body);
-    headers
+    let sample = Sample::json(event, body).with("X-GitHub-Event", event).with("X-GitHub-Delivery", guid);
+    sign(sample).headers
 }
 
-fn sign(headers: &mut Vec<(String, String)>, body: &[u8]) {
+fn sign(mut sample: Sample) -> Sample {
     let secret = Secret::new(SECRET.to_owned()).expect("not empty");
-    sample::sign(Provider::GitHub, &secret, headers, body);
+    sample.sign(Provider::GitHub, &Signing::new(&secret, "", Timestamp::from_ms(0))).expect("GitHub takes any secret");
+    sample
 }
 
 impl Drop for Service {

@@ -232,7 +232,7 @@ mod tests {
 
     use hookbell::{
         headers::Headers,
-        provider::{Normalised, Provider, normalise},
+        provider::{Context, Normalised, Options, Provider, normalise},
     };
 
     use super::*;
@@ -255,7 +255,8 @@ mod tests {
                     whole.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
                 assert!(head.contains(&format!("X-Hub-Signature-256: sha256={signature}\r\n")));
                 let id = head.split_once("X-GitHub-Delivery: ").unwrap().1[..36].to_owned();
-                let understood = normalise(Provider::GitHub, "github", "push", &Headers::new(), body.as_bytes());
+                let context = Context { provider: Provider::GitHub, source: "github", options: &Options::NONE };
+                let understood = normalise(&context, "push", &Headers::new(), body.as_bytes());
                 assert!(!matches!(understood, Normalised::Undecodable(_)), "{understood:?}");
                 assert!(seen.insert(id) && seen.insert(body.to_owned()));
             }

@@ -27,6 +27,7 @@ fn full(kind: &str) -> Event {
             ("conclusion".to_owned(), text("timed_out")),
             ("tag".to_owned(), text("v1.2.0")),
         ]),
+        own_id: None,
     }
 }
 
@@ -192,10 +193,28 @@ fn every_kind_reads_like_this() {
 
 #[test]
 fn every_kind_has_an_emoji_of_its_own() {
-    let mut emoji: Vec<&str> = SENTENCES.iter().filter_map(|(_, line, _)| line.split(' ').next()).collect();
+    let of_sentences = SENTENCES.iter().filter_map(|(_, line, _)| line.split(' ').next());
+    let mut emoji: Vec<&str> = of_sentences.chain(PLAIN.iter().map(|(_, emoji, _)| *emoji)).collect();
     emoji.sort_unstable();
     emoji.dedup();
-    assert_eq!(emoji.len(), SENTENCES.len());
+    assert_eq!(emoji.len(), SENTENCES.len() + PLAIN.len());
+    for kind in crate::provider::KINDS {
+        let is_worded = SENTENCES.iter().any(|row| row.0 == *kind) || PLAIN.iter().any(|row| row.0 == *kind);
+        assert!(is_worded, "{kind} has no sentence");
+    }
+}
+
+#[test]
+fn customers_are_no_accounts() {
+    let mut event = full("payment_succeeded");
+    event.extra.clear();
+    (event.actor, event.title) = ("Ada *Lights*".to_owned(), "12.50 EUR: Desk lamp".to_owned());
+    assert_eq!(
+        sentence(&event).lines().next(),
+        Some("💶 Payment succeeded in *acme/api*: *12.50 EUR: Desk lamp* by Ada ∗Lights∗")
+    );
+    event.actor = SOMEONE.to_owned();
+    assert_eq!(sentence(&event).lines().next(), Some("💶 Payment succeeded in *acme/api*: *12.50 EUR: Desk lamp*"));
 }
 
 #[test]

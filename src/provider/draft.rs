@@ -1,40 +1,56 @@
 //! An event in the making, and the cleaning that every foreign text goes through. Refuses to know which event it is.
 
 use crate::event::{Event, Extra, Fact, NO_TITLE, SOMEONE, Severity, UNKNOWN_REPOSITORY};
-use crate::provider::Provider;
 
-use super::payload::{Account, Maybe, Named, Payload};
+use super::{kinds, read, rules::Context};
 
 /// Longest text that goes into an event. GitHub's own titles end at 256 characters; a commit's first line need not.
 const TEXT_CHARS_MAX: usize = 300;
 /// Longest link; longer ones break Slack's blocks, and no page of GitHub's needs them.
 const URL_BYTES_MAX: usize = 2000;
 
-/// What one of the tellers found; [`Draft::finish`] fills in what all events share.
+/// What a normaliser found so far. What it does not find reads as the event's own "unknown".
 pub(super) struct Draft {
     kind: &'static str,
     severity: Severity,
     actor: Option<String>,
+    repository: Option<String>,
     title: Option<String>,
     url: Option<String>,
     subject: Option<String>,
     extra: Extra,
+    own_id: Option<String>,
 }
 
 impl Draft {
+    /// Of one of [`kinds::KINDS`], with that kind's severity.
     pub(super) fn new(kind: &'static str) -> Draft {
-        let severity = match kind {
-            "ci_failed" | "deployment_failed" | "security_alert" => Severity::Failure,
-            "pr_changes_requested" => Severity::Warning,
-            "pr_merged" | "pr_approved" | "ci_passed" | "deployment_succeeded" => Severity::Success,
-            _ => Severity::Info,
-        };
-        Draft { kind, severity, actor: None, title: None, url: None, subject: None, extra: Extra::new() }
+        Draft {
+            kind,
+            severity: kinds::severity(kind),
+            actor: None,
+            repository: None,
+            title: None,
+            url: None,
+            subject: None,
+            extra: Extra::new(),
+            own_id: None,
+        }
     }
 
-    /// Who did it, where that is not the sender of the event.
+    /// Where the payload says how bad it is.
+    pub(super) fn severity(self, severity: Severity) -> Draft {
+        Draft { severity, ..self }
+    }
+
+    /// Who did it; a later call counts only where nobody was found before.
     pub(super) fn actor(self, actor: Option<&str>) -> Draft {
-        Draft { actor: actor.and_then(clean), ..self }
+        Draft { actor: self.actor.or_else(|| actor.and_then(clean)), ..self }
+    }
+
+    /// `owner/name`, or what the event is about: a store, an account, a channel.
+    pub(super) fn repository(self, repository: Option<&str>) -> Draft {
+        Draft { repository: repository.and_then(clean), ..self }
     }
 
     pub(super) fn title(self, title: Option<&str>) -> Draft {
@@ -46,8 +62,16 @@ impl Draft {
         Draft { url: candidates.into_iter().flatten().find_map(link), ..self }
     }
 
+    /// What it belongs to, for threads and latches.
     pub(super) fn subject(self, subject: Option<String>) -> Draft {
-        Draft { subject, ..self }
+        Draft { subject: subject.as_deref().and_then(clean), ..self }
+    }
+
+    /// The sender's own id of this one event, where a request carries several: the same id is the same event, in
+    /// whatever request it comes.
+    pub(super) fn own_id(self, id: Option<&str>) -> Draft {
+        // Not made to fit: two that were cut at the same place would be one.
+        Draft { own_id: id.and_then(read::identity), ..self }
     }
 
     /// Adds a text that is there and not blank.
@@ -72,54 +96,30 @@ impl Draft {
         self
     }
 
-    /// The names, joined by commas. Not cut: a rule must see the last label as well as the first.
-    pub(super) fn labels(mut self, labels: &[Named]) -> Draft {
-        let names: Vec<String> = labels.iter().filter_map(|label| label.name.as_deref().and_then(clean)).collect();
-        if !names.is_empty() {
-            self.extra.insert("labels".to_owned(), Fact::Text(names.join(",")));
+    /// Texts joined by commas. Not cut: a rule must see the last label as well as the first.
+    pub(super) fn list<'a>(mut self, key: &'static str, texts: impl IntoIterator<Item = &'a str>) -> Draft {
+        let texts: Vec<String> = texts.into_iter().filter_map(clean).collect();
+        if !texts.is_empty() {
+            self.extra.insert(key.to_owned(), Fact::Text(texts.join(",")));
         }
         self
     }
 
-    pub(super) fn finish(self, source: &str, payload: &Payload) -> Event {
-        let draft = self.text("action", payload.action.as_deref());
+    pub(super) fn finish(self, context: &Context<'_>) -> Event {
         Event {
-            kind: draft.kind.to_owned(),
-            source: source.to_owned(),
-            provider: Provider::GitHub.name().to_owned(),
-            actor: draft.actor.or_else(|| login(&payload.sender).and_then(clean)).unwrap_or_else(|| SOMEONE.to_owned()),
-            repository: repository(payload),
-            title: draft.title.unwrap_or_else(|| NO_TITLE.to_owned()),
-            url: draft.url,
-            severity: draft.severity,
-            subject: draft.subject,
-            extra: draft.extra,
+            kind: self.kind.to_owned(),
+            source: context.source.to_owned(),
+            provider: context.provider.name().to_owned(),
+            actor: self.actor.unwrap_or_else(|| SOMEONE.to_owned()),
+            repository: self.repository.unwrap_or_else(|| UNKNOWN_REPOSITORY.to_owned()),
+            title: self.title.unwrap_or_else(|| NO_TITLE.to_owned()),
+            url: self.url,
+            severity: self.severity,
+            subject: self.subject,
+            extra: self.extra,
+            own_id: self.own_id,
         }
     }
-}
-
-/// `owner/name`; the organisation for what happens to it as a whole.
-pub(super) fn repository(payload: &Payload) -> String {
-    payload
-        .repository
-        .as_ref()
-        .and_then(|repository| repository.full_name.as_deref())
-        .or_else(|| login(&payload.organization))
-        .and_then(clean)
-        .unwrap_or_else(|| UNKNOWN_REPOSITORY.to_owned())
-}
-
-/// The repository's page.
-pub(super) fn repository_url(payload: &Payload) -> Option<&str> {
-    payload.repository.as_ref().and_then(|repository| repository.html_url.as_deref())
-}
-
-pub(super) fn login(account: &Maybe<Account>) -> Option<&str> {
-    account.as_ref().and_then(|account| account.login.as_deref())
-}
-
-pub(super) fn name(named: &Maybe<Named>) -> Option<&str> {
-    named.as_ref().and_then(|named| named.name.as_deref())
 }
 
 /// One line of bounded length without control characters; `None` when nothing is left. Text from outside ends up in
@@ -128,11 +128,8 @@ pub(super) fn clean(text: &str) -> Option<String> {
     let mut words = String::new();
     let mut chars = 0;
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        if !words.is_empty() {
-            words.push(' ');
-            chars += 1;
-        }
-        for char in word.chars() {
+        let space = (!words.is_empty()).then_some(' ');
+        for char in space.into_iter().chain(word.chars()) {
             if chars + 1 >= TEXT_CHARS_MAX {
                 words.push('…');
                 return Some(words);
@@ -142,11 +139,6 @@ pub(super) fn clean(text: &str) -> Option<String> {
         }
     }
     (!words.is_empty()).then_some(words)
-}
-
-/// The first line of a commit's message.
-pub(super) fn first_line(message: Option<&str>) -> Option<&str> {
-    message.and_then(|message| message.lines().find(|line| !line.trim().is_empty()))
 }
 
 /// A link that may be shown: `http` or `https`, and nothing in it that could end the markup around it.
@@ -168,6 +160,10 @@ mod tests {
         check(" \n\u{7} ", None);
         check("", None);
         assert_eq!(clean(&"é".repeat(1000)).unwrap().chars().count(), TEXT_CHARS_MAX);
+        for chars in TEXT_CHARS_MAX - 3..=TEXT_CHARS_MAX + 1 {
+            let cut = clean(&format!("{} and more", "é".repeat(chars))).unwrap();
+            assert_eq!(cut.chars().count(), TEXT_CHARS_MAX, "{chars}");
+        }
         assert_eq!(clean(&"é".repeat(TEXT_CHARS_MAX - 1)).unwrap().chars().count(), TEXT_CHARS_MAX - 1);
     }
 
