@@ -171,3 +171,19 @@ need_c_compiler() {
     fail "there is no C compiler (SQLite, zstd and ring are compiled from C)" \
         "Install gcc or clang with your system's package manager, then run this again."
 }
+
+# ---- Python and Node ---------------------------------------------------------------------------------------------
+
+# What the official SDKs of the providers run in.
+sdk_packages=(python3 python3-venv nodejs npm)
+
+has_python() { have python3 && python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
+
+# True when there are Python 3.10 with venv, and npm, or could be installed. What is there is left alone.
+need_sdk_tools() {
+    local wanted=()
+    has_python || wanted+=("${sdk_packages[@]:0:2}")
+    have npm || wanted+=("${sdk_packages[@]:2}")
+    [ "${#wanted[@]}" = 0 ] && return
+    apt_install "${wanted[@]}" && has_python && have npm
+}
