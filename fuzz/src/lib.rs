@@ -7,11 +7,21 @@
 
 pub mod body;
 pub mod head;
+pub mod keys;
+pub mod meaning;
 pub mod portions;
+pub mod proof;
 pub mod request;
+pub mod sender;
 
 /// A property of any bytes. Panics when it does not hold.
 pub type Check = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: &[(&str, Check)] = &[("body", body::check), ("head", head::check), ("request", request::check)];
+pub const TARGETS: &[(&str, Check)] = &[
+    ("body", body::check),
+    ("head", head::check),
+    ("meaning", meaning::check),
+    ("proof", proof::check),
+    ("request", request::check),
+];
