@@ -210,6 +210,25 @@ pub(crate) fn forgeries(path: &str, size: usize, lasts: Duration) -> Crowd {
     }
 }
 
+/// Forged bodies of a megabyte, of bytes that make every guess at what went wrong as dear as it can be. They come from many
+/// addresses, so that none is known to fail too often.
+pub(crate) fn dear_forgeries(path: &str, size: usize, lasts: Duration) -> Crowd {
+    let mut request = forged(path, 1 << 20);
+    let end = head_of(&request).len();
+    request[end..].chunks_mut(2).for_each(|pair| pair.copy_from_slice(&b"\xff\n"[..pair.len()]));
+    let patience = Duration::from_secs(20);
+    let from = |host: usize| with_field(&request, &format!("CF-Connecting-IP: 198.51.100.{host}"));
+    Crowd {
+        name: format!("{size} forged bodies of 1 MiB at a time"),
+        size,
+        scripts: (0..size).map(|host| Script::ask(from(host), patience)).collect(),
+        again: true,
+        lasts,
+        allowed: &["401", "429", "503", "held", "closed", "reset"],
+        wanted: &[],
+    }
+}
+
 /// Bodies of 25 MiB, announced and sent all at once.
 pub(crate) fn large_bodies(path: &str, size: usize, lasts: Duration) -> Crowd {
     let request = forged(path, 25 << 20);

@@ -100,6 +100,7 @@ pub(crate) fn crowds(form: Form) -> Vec<Crowd> {
         crowd::silent(form.pick(2000, 10_000), seconds(2000, 15)),
         crowd::resets(64, seconds(1500, 15)),
         crowd::forgeries(PATH, 32, seconds(2000, 30)),
+        crowd::dear_forgeries(PATH, form.pick(8, 16), seconds(2000, 20)),
         crowd::large_bodies(PATH, form.pick(12, 40), seconds(3000, 30)),
         crowd::deaf(PATH, 100, seconds(1500, 15)),
     ]
