@@ -147,6 +147,8 @@ fn only_looking(context: AuthContext<'_>) -> Authorization {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Function { .. } | AuthAction::Recursive => {
             Authorization::Allow
         }
+        // Several questions about one moment.
+        AuthAction::Transaction { .. } => Authorization::Allow,
         // With a value they describe what the value names.
         AuthAction::Pragma {
             pragma_name: "table_info" | "table_xinfo" | "index_list" | "index_info" | "quick_check",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, types::ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, types::ValueRef};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -167,6 +167,11 @@ impl Reader {
         found.optional().map_err(StoreError::database("read what was noted"))
     }
 
+    /// Holds the present state while several questions are asked about it: between two, the writer may commit.
+    fn moment(&self) -> Result<Transaction<'_>, StoreError> {
+        self.connection.unchecked_transaction().map_err(StoreError::database("read one moment"))
+    }
+
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -203,6 +208,7 @@ impl Reader {
         values.push((":limit", &filter.limit));
         let sql = format!("SELECT * FROM delivery WHERE {} ORDER BY id DESC LIMIT :limit", conditions.join(" AND "));
         let attempt = StoreError::database("list deliveries");
+        let _moment = self.moment()?;
         let mut statement = self.connection.prepare(&sql).map_err(&attempt)?;
         let rows: Vec<DeliveryRow> =
             statement.query_map(values.as_slice(), read_row).and_then(Iterator::collect).map_err(&attempt)?;
@@ -230,6 +236,7 @@ impl Reader {
     /// When the database cannot be read, or a row is damaged.
     pub fn show(&self, id: i64) -> Result<Option<Story>, StoreError> {
         let attempt = StoreError::database("read a delivery");
+        let _moment = self.moment()?;
         let found = self
             .connection
             .query_row(
