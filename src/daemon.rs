@@ -22,6 +22,7 @@ use crate::{
     bell::{self, Bell},
     config::{self, Listen, Retry, Settings, SinkKind},
     door::{Counters, Door, Publisher, Told},
+    event::Severity,
     http::{Client, Limits, Listener, Running, Server},
     sink::{Sink, bell::BellSink, slack::SlackWebhook},
     store::{Role, RoleLock, Store, StoreError, StoreThreads},
@@ -53,6 +54,8 @@ const LAST_WRITES_WITHIN: Duration = Duration::from_secs(1);
 const DOOR_STOP_WITHIN: Duration = Duration::from_secs(4);
 /// A worker that was not told of a delivery looks for itself; telling it again this soon is enough.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
+/// The cue for a sink that is left alone because it keeps failing.
+const SINK_DOWN: &str = "sink_down";
 /// Before the worker is told again when none was there: asking at each delivery would cost the door more than storing it.
 const NOBODY_LISTENS: Duration = Duration::from_secs(1);
 
@@ -165,8 +168,8 @@ impl Daemon {
         let told = Told::default();
         let stored = match roles {
             Roles::Receive => self.start_teller(settings)?,
-            Roles::All => self.start_work(settings, Some(told.counters.clone()))?,
-            Roles::Work => self.start_work(settings, None)?,
+            Roles::All => self.start_work(settings, Some(told.counters.clone()), &clock)?,
+            Roles::Work => self.start_work(settings, None, &clock)?,
         };
         if roles != Roles::Work {
             self.start_beside_the_door(settings, &told, clock.clone())?;
@@ -204,7 +207,12 @@ impl Daemon {
     }
 
     /// Starts everything behind the door, and returns what wakes it.
-    fn start_work(&mut self, settings: &Settings, counters: Option<Arc<Counters>>) -> Result<Wake, StartError> {
+    fn start_work(
+        &mut self,
+        settings: &Settings,
+        counters: Option<Arc<Counters>>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Wake, StartError> {
         let after_crash = self.store.begin_work(longest_wait(settings)).map_err(StartError::Store)?;
         self.tell_of_orphans(settings);
         let (bell, player) = bell::player::new(settings.bell.clone());
@@ -214,11 +222,14 @@ impl Daemon {
         let mut senders = BTreeMap::new();
         for (name, sink) in &settings.sinks {
             let delivering: Box<dyn Sink> = match &sink.kind {
-                SinkKind::Slack { webhook_url } => Box::new(SlackWebhook::new(webhook_url.clone(), client.clone())),
+                SinkKind::Slack { webhook_url, interval } => {
+                    Box::new(SlackWebhook::new(webhook_url.clone(), *interval, client.clone()))
+                }
                 SinkKind::Bell => Box::new(BellSink::new(bell.clone())),
             };
             let wake = self.new_wake();
             senders.insert(name.clone(), wake.clone());
+            let desk = bell.clone();
             let sender = Sender {
                 name: name.clone(),
                 sink: delivering,
@@ -227,6 +238,9 @@ impl Daemon {
                 wake,
                 stop: self.stop.clone(),
                 random: random_unit,
+                clock: clock.clone(),
+                // A full queue has something to say already.
+                on_down: Box::new(move || drop(desk.ring(SINK_DOWN, Severity::Failure))),
             };
             self.spawn(&format!("send-{name}"), move || sender.run())?;
         }

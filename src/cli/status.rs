@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Failure, Global, print_json, print_line, table};
 use crate::{
     door::{KEPT_AS, List},
-    store::{DeliveryRow, Filter, QueueCount, Reader, RefusalCount, Role, RoleLock},
+    store::{DeliveryRow, Filter, Outage, QueueCount, Reader, RefusalCount, Role, RoleLock},
     time::Timestamp,
     work::control,
 };
@@ -118,6 +118,10 @@ fn print(report: &Report) -> Result<(), Failure> {
             line.push_str(&format!(", {} after a failure ({})", queue.retrying, table::printable(error)));
         }
         print_line(&line)?;
+        if let Some(Outage { since, until, wait: _, reason }) = &queue.outage {
+            let reason = table::printable(reason);
+            print_line(&format!("  left alone since {since}, next attempt {until}: {reason}"))?;
+        }
     }
     if let Some(Addresses { networks, fetched_at }) = &report.github_addresses {
         print_line(&format!("GitHub's addresses: {networks} networks, fetched {fetched_at}"))?;

@@ -218,7 +218,9 @@ fn sink_json(sink: &Sink) -> Value {
         "give_up_after": show_duration(*give_up_after),
     });
     match kind {
-        SinkKind::Slack { webhook_url: _ } => json!({ "kind": "slack", "webhook_url": HIDDEN, "retry": retry }),
+        SinkKind::Slack { webhook_url: _, interval } => {
+            json!({ "kind": "slack", "webhook_url": HIDDEN, "interval": show_duration(*interval), "retry": retry })
+        }
         SinkKind::Bell => json!({ "kind": "bell", "retry": retry }),
     }
 }

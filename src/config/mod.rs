@@ -255,6 +255,8 @@ pub enum SinkKind {
     Slack {
         /// The URL, which is a secret: who has it can post.
         webhook_url: Secret,
+        /// Between two messages, after a short burst.
+        interval: Duration,
     },
     /// The desk.
     Bell,

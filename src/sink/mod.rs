@@ -2,7 +2,7 @@
 
 pub mod slack;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{event::Event, time::Timestamp};
 
@@ -45,6 +45,8 @@ pub enum Outcome {
         reason: String,
         /// The destination's own wish (`Retry-After`); the whole sink pauses this long.
         pause: Option<Duration>,
+        /// What it says about the next parcel.
+        fault: Fault,
     },
     /// Never: trying again cannot help.
     Dead {
@@ -53,8 +55,27 @@ pub enum Outcome {
     },
 }
 
+/// What a failure says about the destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is well, and asks to wait.
+    Busy,
+    /// It may be well again the next time.
+    Transient,
+    /// Somebody has to repair something first.
+    Configuration,
+}
+
 /// A place that takes parcels. `deliver` returns within the sink's own time-out, and never panics on any event.
 pub trait Sink: Send {
+    /// Takes this parcel's turn, or says how long to wait for it: a destination is not asked for more than it takes.
+    ///
+    /// # Errors
+    /// The wait.
+    fn take_turn(&mut self, _: &Parcel, _: Instant) -> Result<(), Duration> {
+        Ok(())
+    }
+
     /// Tries once.
     fn deliver(&mut self, parcel: &Parcel) -> Outcome;
 }

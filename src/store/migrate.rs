@@ -7,8 +7,12 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Migration N brings version N to N + 1.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("recent_bodies.sql"), include_str!("every_provider.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("recent_bodies.sql"),
+    include_str!("every_provider.sql"),
+    include_str!("outage.sql"),
+];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -11,6 +11,7 @@ mod inbox;
 mod lock;
 mod migrate;
 mod moment;
+mod outage;
 mod outbox;
 mod prune;
 mod refusal;
@@ -33,6 +34,7 @@ pub use self::{
     error::StoreError,
     inbox::{Accepted, Arrival, Decision, Routable, Routed},
     lock::{Role, RoleLock},
+    outage::Outage,
     outbox::{Claim, Claimed, Settlement},
     prune::Pruned,
     refusal::{OTHERS, RefusalCount, Refused},

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, types::Va
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Status, StoreError, body, connection, outbox::read_event};
+use super::{Outage, Status, StoreError, body, connection, outbox::read_event};
 use crate::{event::Event, headers::Headers, time::Timestamp};
 
 /// For those who want to look themselves. Temporary, because it uses a function of ours: a plain `sqlite3` can still
@@ -147,6 +147,8 @@ pub struct QueueCount {
     pub next_at: Option<Timestamp>,
     /// Why one of them failed.
     pub last_error: Option<String>,
+    /// While the sink is left alone because it keeps failing.
+    pub outage: Option<Outage>,
 }
 
 impl Reader {
@@ -387,10 +389,16 @@ impl Reader {
                     dead: row.get("dead")?,
                     next_at: row.get::<_, Option<i64>>("next_ms")?.map(Timestamp::from_ms),
                     last_error: row.get("last_error")?,
+                    outage: None,
                 })
             })
             .and_then(Iterator::collect)
             .map_err(&attempt)
+            .and_then(|queues: Vec<QueueCount>| queues.into_iter().map(|queue| self.with_outage(queue)).collect())
+    }
+
+    fn with_outage(&self, queue: QueueCount) -> Result<QueueCount, StoreError> {
+        Ok(QueueCount { outage: self.outage(&queue.sink)?, ..queue })
     }
 
     /// Runs somebody's own query: column names, then each row to `each`.

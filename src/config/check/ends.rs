@@ -36,6 +36,9 @@ const ALGORITHMS: &[(&str, Proof)] = &[
 /// A name ends up in paths, file names and tables.
 const NAME_CHARS_MAX: usize = 64;
 
+/// `interval` when the file says nothing: Slack takes one message a second and channel (docs.slack.dev, "Rate limits").
+const INTERVAL: Duration = SECOND;
+
 /// `[retry]` when the file says nothing.
 pub(super) const RETRY: Retry = Retry {
     first: Duration::from_secs(5),
@@ -357,6 +360,7 @@ fn slack(section: &mut Section<'_>, around: &Around<'_>, report: &mut Report) ->
         return None;
     }
 
+    let interval = section.read("interval", report, |node| value::duration(node, Duration::ZERO..=DAY));
     let origin = match webhook_url {
         Some(node) => secret::origin(&node, &around.beside, report)?,
         None => Origin::Variable("SLACK_WEBHOOK_URL".to_owned()),
@@ -371,7 +375,7 @@ fn slack(section: &mut Section<'_>, around: &Around<'_>, report: &mut Report) ->
                 if let Some(fault) = secret::exposure(&origin) {
                     report.warn(&place, fault);
                 }
-                return Some(SinkKind::Slack { webhook_url: url });
+                return Some(SinkKind::Slack { webhook_url: url, interval: interval.unwrap_or(INTERVAL) });
             }
             Err(fault) => report.error(&place, fault),
         },

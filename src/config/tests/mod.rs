@@ -70,7 +70,8 @@ fn defaults_are_the_contracts() {
     assert!(github.allow_from.is_everybody());
 
     assert_eq!(sinks.keys().collect::<Vec<_>>(), ["bell", "slack"]);
-    let SinkKind::Slack { webhook_url } = &sinks["slack"].kind else { panic!("{sinks:?}") };
+    let SinkKind::Slack { webhook_url, interval } = &sinks["slack"].kind else { panic!("{sinks:?}") };
+    assert_eq!(*interval, Duration::from_secs(1));
     assert_eq!(webhook_url.expose(), SLACK);
     let Retry { first, factor, cap, jitter, give_up_after } = sinks["bell"].retry;
     assert_eq!((first, cap), (Duration::from_secs(5), Duration::from_secs(3600)));

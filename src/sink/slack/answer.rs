@@ -10,7 +10,7 @@ use std::{borrow::Cow, time::Duration};
 use serde::Deserialize;
 
 use super::mrkdwn::turns_text;
-use crate::sink::Outcome;
+use crate::sink::{Fault, Outcome};
 
 /// The pause after a 429 that does not say how long.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(30);
@@ -69,36 +69,46 @@ pub fn judge(status: u16, body: &str, retry_after: Option<Duration>) -> Outcome 
     let pause = wish.map(|pause| pause.clamp(PAUSE_MIN, PAUSE_MAX));
 
     if let Some((code, remedy)) = CONFIGURATION.iter().find(|(known, _)| *known == code) {
-        return Outcome::Retry { reason: format!("Slack says {code}: {remedy}"), pause };
+        // Slack has said `no_service` of webhooks that were well a minute later; five of those in a row are believed.
+        let fault = if *code == "no_service" { Fault::Transient } else { Fault::Configuration };
+        return Outcome::Retry { reason: format!("Slack says {code}: {remedy}"), pause, fault };
     }
     if let Some(code) = refused_form(body) {
         let reason = format!("Slack refuses the message: {code} (status {status}); please report it to hookbell");
         return Outcome::Dead { reason };
     }
     if rate_limited {
-        return Outcome::Retry { reason: format!("Slack asks us to slow down (status {status})"), pause };
+        return Outcome::Retry {
+            reason: format!("Slack asks us to slow down (status {status})"),
+            pause,
+            fault: Fault::Busy,
+        };
     }
     let reason = format!("Slack answered {status}: {}", quote(body));
     match status {
-        _ if TRANSIENT.contains(&&*code) => Outcome::Retry { reason, pause },
+        _ if TRANSIENT.contains(&&*code) => Outcome::Retry { reason, pause, fault: Fault::Transient },
         // The web API's manner: the status is fine and the body is not.
-        200..=299 if says_not_ok(body) => Outcome::Retry { reason, pause },
+        200..=299 if says_not_ok(body) => Outcome::Retry { reason, pause, fault: Fault::Transient },
         // `ok` is all that Slack says. What else comes with a good status is what compatible servers say (Mattermost,
         // Discord, a stand-in); sending again would only double the message, so we keep what was said.
         200..=299 => Outcome::Done { receipt: receipt(body) },
-        408 => Outcome::Retry { reason, pause },
+        408 => Outcome::Retry { reason, pause, fault: Fault::Transient },
         401 | 403 | 404 | 410 => {
             Outcome::Dead { reason: format!("{reason}; is SLACK_WEBHOOK_URL the webhook's address?") }
         }
         400..=499 => Outcome::Dead { reason },
         // 5xx; and redirects, which no webhook needs and a captive portal sends.
-        _ => Outcome::Retry { reason, pause },
+        _ => Outcome::Retry { reason, pause, fault: Fault::Transient },
     }
 }
 
 /// What became of a message that got no answer. Slack may have taken it; the reference in the message tells a repeat.
 pub fn no_answer(failure: &str) -> Outcome {
-    Outcome::Retry { reason: format!("Slack could not be reached: {}", quote(failure)), pause: None }
+    Outcome::Retry {
+        reason: format!("Slack could not be reached: {}", quote(failure)),
+        pause: None,
+        fault: Fault::Transient,
+    }
 }
 
 /// The code by which Slack refuses the message's form, so that a simpler form may still arrive.

@@ -9,10 +9,13 @@ pub mod message;
 mod mrkdwn;
 pub mod wording;
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use super::{Outcome, Parcel, Sink};
 use crate::{
+    allowance::{Allowance, Rate},
     http::{Answer, Client},
     secret::Secret,
 };
@@ -21,12 +24,17 @@ use crate::{
 pub struct SlackWebhook {
     url: Secret,
     client: Client,
+    rate: Rate,
+    allowance: Allowance,
 }
 
+/// Messages that may go out at once, after a rest. Slack lets "short bursts" pass and does not say how short.
+const BURST: u32 = 5;
+
 impl SlackWebhook {
-    /// Posts to `url`.
-    pub fn new(url: Secret, client: Client) -> SlackWebhook {
-        SlackWebhook { url, client }
+    /// Posts to `url`, a few at once and then one each `interval`.
+    pub fn new(url: Secret, interval: Duration, client: Client) -> SlackWebhook {
+        SlackWebhook { url, client, rate: Rate { every: interval, burst: BURST }, allowance: Allowance::default() }
     }
 
     /// Posts once. Neither a failure nor a body that leaves here contains the URL: who has it can post.
@@ -60,6 +68,11 @@ impl SlackWebhook {
 }
 
 impl Sink for SlackWebhook {
+    /// A webhook posts to one channel, so there is one account.
+    fn take_turn(&mut self, _: &Parcel, now: Instant) -> Result<(), Duration> {
+        self.allowance.take(self.rate, now)
+    }
+
     /// At most two posts, so within twice the time-out of one.
     fn deliver(&mut self, parcel: &Parcel) -> Outcome {
         match self.try_both_forms(parcel) {
@@ -130,7 +143,7 @@ mod tests {
             answers.iter().map(|answer| serve(&listener, answer.as_ref())).collect::<Vec<Value>>()
         })
         .unwrap();
-        let mut sink = SlackWebhook::new(Secret::new(url).unwrap(), Client::new());
+        let mut sink = SlackWebhook::new(Secret::new(url).unwrap(), Duration::ZERO, Client::new());
         (sink.deliver(&parcel()), slack.join().unwrap())
     }
 

@@ -22,7 +22,7 @@ fn a_database_of_the_first_version_is_brought_up_to_date_with_what_it_holds() {
     old.execute_batch(
         "DROP INDEX delivery_body; CREATE INDEX delivery_body ON delivery (body_hash, received_ms);
          DROP INDEX event_own_id; ALTER TABLE event DROP COLUMN own_id; ALTER TABLE body DROP COLUMN target;
-         DROP TABLE refusal; PRAGMA user_version = 1",
+         DROP TABLE refusal; DROP TABLE outage; PRAGMA user_version = 1",
     )
     .unwrap();
     drop(old);

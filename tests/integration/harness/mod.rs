@@ -53,6 +53,7 @@ impl Home {
              [store]\nfree_min = 0\n\
              [sources.github]\nprovider = \"github\"\nsecret = {{ env = \"GITHUB_WEBHOOK_SECRET\" }}\n\
              [sinks.slack]\nkind = \"slack\"\nwebhook_url = {{ env = \"SLACK_WEBHOOK_URL\" }}\n\
+             interval = \"0 s\"\n\
              [sinks.bell]\nkind = \"bell\"\n\
              [retry]\nfirst = \"100 ms\"\ncap = \"1 s\"\n\
              [bell]\nboard = \"simulated\"\nleds = {{ red = 17, green = 27, blue = 22 }}\n\
