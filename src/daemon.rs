@@ -245,6 +245,7 @@ impl Daemon {
             self.spawn(&format!("send-{name}"), move || sender.run())?;
         }
         let router_wake = self.new_wake();
+        let wakes = senders.values().chain([&router_wake]).cloned().collect();
         let router = Router {
             store: self.store.clone(),
             rules: settings.rules.clone(),
@@ -258,7 +259,7 @@ impl Daemon {
             stop: self.stop.clone(),
         };
         self.spawn("router", move || router.run())?;
-        self.start_control(settings, &router_wake, bell, counters);
+        self.start_control(settings, wakes, bell, counters);
         let upkeep = Upkeep {
             store: self.store.clone(),
             settings: settings.store.clone(),
@@ -289,11 +290,11 @@ impl Daemon {
     }
 
     /// The control socket is a convenience: without it everything works on, and it says so.
-    fn start_control(&mut self, settings: &Settings, router: &Wake, bell: Bell, counters: Option<Arc<Counters>>) {
+    fn start_control(&mut self, settings: &Settings, wakes: Vec<Wake>, bell: Bell, counters: Option<Arc<Counters>>) {
         let started = Instant::now();
         let (store, state) = (self.store.clone(), bell.clone());
         let status = move || status(started, &store, &state, counters.as_deref());
-        match Control::bind(&settings.store.path, router.clone(), bell, Box::new(status)) {
+        match Control::bind(&settings.store.path, wakes, bell, Box::new(status)) {
             Ok((control, control_stop)) => match self.spawn("control", move || control.run()) {
                 Ok(()) => self.control = Some(control_stop),
                 Err(error) => log::warn!("no control socket: {error}"),

@@ -1,4 +1,6 @@
-//! `deliveries`: look at what came in.
+//! `deliveries`: look at what came in, and have it handled again.
+
+use std::{sync::Arc, time::Duration};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -10,9 +12,13 @@ use super::{
 use crate::{
     config::Settings,
     provider::{self, Unverified},
-    store::{DeliveryRow, Filter, Reader, Status, StoredRequest, Story},
+    store::{AGAIN_BATCH, DeliveryRow, Filter, Reader, Status, Store, StoreError, StoredRequest, Story},
     time::{Clock, SystemClock, Timestamp},
+    work::control,
 };
+
+/// The last writes of a command get this long.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What `recheck` says of a delivery whose source is gone from the configuration.
 const NOT_CONFIGURED: &str = "not configured any more";
@@ -38,6 +44,52 @@ Examples:
 Each delivery is judged as of the moment when it came. Exit code 1 when one would be refused. Those of a source that is
 not configured any more are counted and not judged.")]
     Recheck(Recheck),
+    /// Handle deliveries once more, by today's configuration: read, match the rules, send
+    #[command(after_help = "\
+Examples:
+  hookbell deliveries replay 17 18
+  hookbell deliveries replay --kind ci_failed --since 2h --dry-run
+
+What was given up before is put aside; what is still under way is left alone. Everything a replay sends keeps to the same
+limits as the rest.")]
+    Replay(Again),
+    /// Try once more what was given up, as it was
+    #[command(after_help = "\
+Examples:
+  hookbell deliveries requeue 17
+  hookbell deliveries requeue --status dead_letter --since 3d")]
+    Requeue(Again),
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Again {
+    /// These; otherwise those that the filters find
+    #[arg(conflicts_with_all = ["status", "source", "kind", "since", "until"])]
+    ids: Vec<i64>,
+    /// See `list`
+    #[arg(long, value_parser = statuses)]
+    status: Vec<Statuses>,
+    /// Only from this source
+    #[arg(long)]
+    source: Option<String>,
+    /// Only with an event of this kind
+    #[arg(long)]
+    kind: Option<String>,
+    /// Received at or after; see `list`
+    #[arg(long, value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Received before
+    #[arg(long, value_parser = moment)]
+    until: Option<Timestamp>,
+    /// The newest so many at most
+    #[arg(long, default_value_t = 1000)]
+    limit: u32,
+    /// Only show which they are
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -141,6 +193,8 @@ pub(super) fn deliveries(global: &Global, command: &Command) -> Result<(), Failu
     let reader = Reader::open(&settings.store.path)?;
     match command {
         Command::Recheck(_) => Ok(()),
+        Command::Replay(arguments) => again(&settings, &reader, arguments, "replayed", Store::replay),
+        Command::Requeue(arguments) => again(&settings, &reader, arguments, "requeued", Store::requeue),
         Command::List(arguments) => list(&reader, arguments),
         Command::Show(arguments) => show(&reader, arguments),
     }
@@ -240,6 +294,79 @@ fn recheck(settings: &Settings, arguments: &Recheck) -> Result<(), Failure> {
         0 => Ok(()),
         count => Err(Failure::Failed(format!("{count} would be refused"))),
     }
+}
+
+/// Has the deliveries that are meant handled again, oldest first, and tells the running service.
+fn again(
+    settings: &Settings,
+    reader: &Reader,
+    arguments: &Again,
+    done: &str,
+    act: impl Fn(&Store, &[i64]) -> Result<Vec<i64>, StoreError>,
+) -> Result<(), Failure> {
+    let meant = meant(reader, arguments)?;
+    if arguments.dry_run {
+        let ids: Vec<i64> = meant.iter().map(|row| row.id).collect();
+        if arguments.json {
+            return print_json(&json!({ "selected": ids.len(), "done": 0, "ids": ids }));
+        }
+        as_table(&meant).iter().try_for_each(|line| print_line(line))?;
+        return print_line(&format!("{} would be {done}", ids.len()));
+    }
+    let path = &settings.store.path;
+    let (store, threads) = Store::open(path, settings.store.free_bytes_min, Arc::new(SystemClock))?;
+    let ids: Vec<i64> = meant.iter().map(|row| row.id).collect();
+    let mut handled = Vec::new();
+    let written = ids.chunks(AGAIN_BATCH).try_for_each(|batch| {
+        handled.extend(act(&store, batch)?);
+        // A service that runs begins with the first of many while the rest is still written.
+        if let Err(error) = control::ask(path, &control::Request::Wake) {
+            log::debug!("cannot tell the service, it will look for itself: {error}");
+        }
+        if ids.len() > AGAIN_BATCH && !arguments.json {
+            eprintln!("{} of {} {done}", handled.len(), ids.len());
+        }
+        Ok::<(), StoreError>(())
+    });
+    threads.stop(STOP_WITHIN);
+    written?;
+    if arguments.json {
+        return print_json(&json!({ "selected": ids.len(), "done": handled.len(), "ids": handled }));
+    }
+    let left = ids.len() - handled.len();
+    let rest = match (left, done) {
+        (0, _) => String::new(),
+        (left, "requeued") => format!("; {left} had nothing that was given up"),
+        (left, _) => format!("; {left} are still under way, or have no body any more"),
+    };
+    print_line(&format!("{} {done}{rest}", handled.len()))
+}
+
+/// Those that are named, or that the filters find.
+fn meant(reader: &Reader, arguments: &Again) -> Result<Vec<DeliveryRow>, Failure> {
+    let Again { ids, status, source, kind, since, until, limit, dry_run: _, json: _ } = arguments;
+    if !ids.is_empty() {
+        let find = |id: &i64| match reader.show(*id)? {
+            Some(story) => Ok(story.row),
+            None => Err(Failure::Failed(format!("there is no delivery {id}"))),
+        };
+        return ids.iter().map(find).collect();
+    }
+    if status.is_empty() && source.is_none() && kind.is_none() && since.is_none() && until.is_none() {
+        let what = "which ones? Name their ids, or filter: --status, --source, --kind, --since, --until";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    let filter = Filter {
+        statuses: status.iter().flat_map(|statuses| statuses.0.clone()).collect(),
+        source: source.clone(),
+        kind: kind.clone(),
+        since: *since,
+        until: *until,
+        limit: *limit,
+    };
+    let mut rows = reader.list(&filter)?;
+    rows.reverse();
+    Ok(rows)
 }
 
 /// Deliveries as lines for people.

@@ -379,14 +379,18 @@ fn route_one(
     if changed == 0 {
         return Ok(());
     }
+    // Once more than before: what an operator asks for is not held back for having been told.
+    let replay: i64 = connection
+        .prepare_cached("SELECT coalesce(max(replay) + 1, 0) FROM event WHERE delivery = ?1")?
+        .query_row([id], |row| row.get(0))?;
     let (mut owed, mut repeated) = (0, 0);
     let mut own_ids = HashSet::new();
     for (position, routed) in events.iter().enumerate() {
         let is_second = routed.event.own_id.as_ref().is_some_and(|own_id| !own_ids.insert(own_id));
-        let is_repeated = is_second || was_told(connection, id, routed)?;
+        let is_repeated = is_second || (replay == 0 && was_told(connection, id, routed)?);
         repeated += usize::from(is_repeated);
         let sinks: &[String] = if is_repeated { &[] } else { &routed.sinks };
-        insert_event(connection, id, position, routed, sinks, now)?;
+        insert_event(connection, id, (position, replay), routed, sinks, now)?;
         owed += sinks.len();
     }
     if repeated > 0 {
@@ -422,7 +426,7 @@ fn was_told(connection: &Connection, delivery: i64, routed: &Routed) -> rusqlite
 fn insert_event(
     connection: &Connection,
     delivery: i64,
-    position: usize,
+    (position, replay): (usize, i64),
     routed: &Routed,
     sinks: &[String],
     now: Timestamp,
@@ -434,13 +438,14 @@ fn insert_event(
     let rules = serde_json::Value::from(routed.rules.clone()).to_string();
     connection
         .prepare_cached(
-            "INSERT INTO event (delivery, position, kind, actor, repository, title, url, severity, subject, extra, rules,
-                                own_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO event (delivery, position, replay, kind, actor, repository, title, url, severity, subject, extra,
+                                rules, own_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             delivery,
             i64::try_from(position).unwrap_or(i64::MAX),
+            replay,
             kind,
             actor,
             repository,

@@ -4,6 +4,7 @@
 //! What [`Store::accept`] has returned is on the disk. Everything below it may be lost by a power cut and is then done
 //! again, never forgotten.
 
+mod again;
 mod body;
 mod connection;
 mod error;
@@ -31,6 +32,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension};
 
 pub use self::{
+    again::BATCH as AGAIN_BATCH,
     error::StoreError,
     inbox::{Accepted, Arrival, Decision, Routable, Routed},
     lock::{Role, RoleLock},

@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Request {
-    /// There may be something to route.
+    /// There may be something to route, or to send.
     Wake,
     /// Play a cue.
     Ring {
@@ -78,7 +78,7 @@ pub fn ask(database: &Path, request: &Request) -> io::Result<Option<Value>> {
 pub struct Control {
     listener: UnixListener,
     path: PathBuf,
-    router: Wake,
+    wakes: Vec<Wake>,
     bell: Bell,
     status: Box<dyn Fn() -> Value + Send>,
     stop: Stop,
@@ -92,13 +92,14 @@ pub struct ControlStop {
 }
 
 impl Control {
-    /// Listens beside the database. The caller holds the work role's lock, so a socket that is there already is stale.
+    /// Listens beside the database; `wakes` are the router's and the senders'. The caller holds the work role's lock, so
+    /// a socket that is there already is stale.
     ///
     /// # Errors
     /// When the socket cannot be made; the path may be longer than a socket's can be.
     pub fn bind(
         database: &Path,
-        router: Wake,
+        wakes: Vec<Wake>,
         bell: Bell,
         status: Box<dyn Fn() -> Value + Send>,
     ) -> io::Result<(Control, ControlStop)> {
@@ -110,7 +111,7 @@ impl Control {
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let stop = Stop::new();
-        let control = Control { listener, path: path.clone(), router, bell, status, stop: stop.clone() };
+        let control = Control { listener, path: path.clone(), wakes, bell, status, stop: stop.clone() };
         let ending = ControlStop { listener: control.listener.try_clone()?, path, stop };
         Ok((control, ending))
     }
@@ -150,7 +151,7 @@ impl Control {
     fn serve(&self, request: Request) -> Value {
         match request {
             Request::Wake => {
-                self.router.wake();
+                self.wakes.iter().for_each(Wake::wake);
                 json!({ "ok": true })
             }
             Request::Ring { cue } => taken(self.bell.ring(&cue, Severity::Info)),

@@ -6,6 +6,7 @@ mod harness;
 mod keys;
 
 mod addresses;
+mod again;
 mod breaker;
 mod commands;
 mod crash;

@@ -1,0 +1,82 @@
+//! The operator's verbs that make something happen again. Owns what of a delivery's past is put aside for that; refuses to
+//! choose deliveries.
+
+use rusqlite::{Connection, params};
+
+use super::{Store, StoreError, inbox, outbox::refresh_status, writer::Durability};
+use crate::time::Timestamp;
+
+/// Deliveries in one transaction, so that the door never waits long for the writer.
+pub const BATCH: usize = 200;
+
+impl Store {
+    /// Lets the router handle these once more, by today's configuration. What was given up before is put aside: the new
+    /// dispatches take its place. Returns the ids of those that it is so for; the others are still under way, or have no
+    /// body any more.
+    ///
+    /// # Errors
+    /// When the database cannot be written. Nothing of it has happened then.
+    pub fn replay(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
+        self.again(ids, |connection, id, now| {
+            let taken = connection
+                .prepare_cached(
+                    "UPDATE delivery
+                     SET stage = 'new', claims = 0, status = 'unprocessed', processed_ms = NULL,
+                         notes = json_insert(notes, '$[#]', ?2)
+                     WHERE id = ?1 AND stage = 'routed' AND EXISTS (SELECT 1 FROM body WHERE delivery = ?1)
+                           AND NOT EXISTS (SELECT 1 FROM dispatch WHERE delivery = ?1 AND state IN ('due', 'leased'))",
+                )?
+                .execute(params![id, format!("replayed {now}")])?;
+            if taken > 0 {
+                connection
+                    .prepare_cached(
+                        "UPDATE dispatch SET state = 'skipped', receipt = 'a replay took its place'
+                         WHERE delivery = ?1 AND state = 'dead'",
+                    )?
+                    .execute([id])?;
+            }
+            Ok(taken > 0)
+        })
+    }
+
+    /// Tries what was given up once more, as it was. Returns the ids of the deliveries that had something given up.
+    ///
+    /// # Errors
+    /// When the database cannot be written. Nothing of it has happened then.
+    pub fn requeue(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
+        self.again(ids, |connection, id, now| {
+            let revived = connection
+                .prepare_cached(
+                    "UPDATE dispatch
+                     SET state = 'due', claims = 0, failures = 0, tried_ms = 0, next_ms = ?2, settled_ms = NULL
+                     WHERE delivery = ?1 AND state = 'dead'",
+                )?
+                .execute(params![id, now.ms()])?;
+            if revived > 0 {
+                connection
+                    .prepare_cached("UPDATE delivery SET notes = json_insert(notes, '$[#]', ?2) WHERE id = ?1")?
+                    .execute(params![id, format!("requeued {now}")])?;
+                refresh_status(connection, id, now)?;
+            }
+            Ok(revived > 0)
+        })
+    }
+
+    fn again(
+        &self,
+        ids: &[i64],
+        each: impl Fn(&Connection, i64, Timestamp) -> rusqlite::Result<bool> + Send + 'static,
+    ) -> Result<Vec<i64>, StoreError> {
+        let ids = ids.to_vec();
+        let ticket = self.submit(inbox::settling(Durability::Full), move |connection, now| {
+            let mut done = Vec::new();
+            for id in &ids {
+                if each(connection, *id, now)? {
+                    done.push(*id);
+                }
+            }
+            Ok(done)
+        })?;
+        ticket.wait_for_ever()
+    }
+}
