@@ -60,7 +60,7 @@ pub struct DeliveryRow {
     pub status: String,
     /// What is unusual about it, and why it was skipped or is dead.
     pub notes: Value,
-    /// The kinds of its events.
+    /// The kinds of its events, each once.
     pub kinds: Vec<String>,
     /// The first event's title.
     pub title: Option<String>,
@@ -228,7 +228,11 @@ impl Reader {
             .and_then(Iterator::collect)
             .map_err(&attempt)?;
         row.title = found.first().map(|(_, title)| title.clone());
-        row.kinds = found.into_iter().map(|(kind, _)| kind).collect();
+        for (kind, _) in found {
+            if !row.kinds.contains(&kind) {
+                row.kinds.push(kind);
+            }
+        }
         Ok(row)
     }
 

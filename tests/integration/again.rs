@@ -64,6 +64,7 @@ fn a_replay_goes_by_the_rules_of_today() {
     let references: Vec<String> = (0..2).map(|_| slack.next().json.to_string()).collect();
     assert!(references[0].contains("-1-0-1") && references[1].contains("-2-0-1"), "{references:?}");
     assert_eq!(first["events"].as_array().map(Vec::len), Some(2), "what it meant then, and now");
+    assert_eq!(first["kinds"], json!(["issue_opened"]));
     assert!(second["notes"].to_string().contains("replayed "), "{}", second["notes"]);
 }
 
