@@ -2,7 +2,7 @@
 //! its 200 in time and is in the database, memory stays bounded, nothing dies. Then shows what the same does to
 //! tiny_http.
 //!
-//! `hostile EXECUTABLE [--long] [--ours] [--debug]`; `scripts/test-hostile` is how it is run.
+//! `hostile EXECUTABLE [--long] [--ours]`; `scripts/test-hostile` is how it is run.
 
 mod catalogue;
 mod crowd;
@@ -32,13 +32,12 @@ fn main() -> ExitCode {
 
 fn run() -> io::Result<bool> {
     let mut executable = None;
-    let (mut form, mut compare, mut is_debug) = (Form::Short, true, false);
+    let (mut form, mut compare) = (Form::Short, true);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             tiny::ARGUMENT => return tiny::serve().map(|()| true),
             "--long" => form = Form::Long,
             "--ours" => compare = false,
-            "--debug" => is_debug = true,
             _ if executable.is_none() => executable = Some(PathBuf::from(argument)),
             _ => return Err(io::Error::other(format!("unknown argument {argument}; see scripts/test-hostile --help"))),
         }
@@ -50,7 +49,7 @@ fn run() -> io::Result<bool> {
         .canonicalize()
         .map_err(|error| io::Error::other(format!("{}: {error}; build it first", executable.display())))?;
     need_descriptors(form.pick(4000, 14_000))?;
-    let mut report = Report::new(is_debug);
+    let mut report = Report::default();
     siege::run(&executable, form, &mut report)?;
     if compare {
         peer::run(form, &mut report)?;

@@ -9,8 +9,6 @@ const P99_MAX: Duration = Duration::from_millis(100);
 
 /// Resident memory, whatever happens.
 const RESIDENT_BYTES_MAX: u64 = 64 << 20;
-/// What a debug build may have besides: its code is larger, and so are its frames on the stacks of 256 threads.
-const DEBUG_BYTES: u64 = 8 << 20;
 
 /// How late this program itself may be before its measurements say nothing about the server.
 const OWN_DELAY_MAX: Duration = Duration::from_millis(50);
@@ -25,6 +23,12 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
+    /// Whether the polite sender had to wait for too long, and nothing worse.
+    pub(crate) fn is_only_slow(&self) -> bool {
+        self.polite.as_ref().is_some_and(|polite| polite.lost.is_empty() && polite.p99 >= P99_MAX)
+            && self.resident_peak_bytes.is_none_or(|bytes| bytes <= RESIDENT_BYTES_MAX)
+    }
+
     /// One that has no more to it than this.
     pub(crate) fn said(what: impl Into<String>) -> Cell {
         Cell { what: what.into(), ..Cell::default() }
@@ -52,9 +56,8 @@ pub(crate) enum Judges {
 }
 
 /// All rows, and all that is wrong.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Report {
-    resident_bytes_max: u64,
     rows: Vec<(String, Cell, Cell)>,
     faults: Vec<String>,
     /// What could not be told.
@@ -63,19 +66,6 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Of a release build or of a debug build.
-    pub(crate) fn new(is_debug: bool) -> Report {
-        let resident_bytes_max = RESIDENT_BYTES_MAX + if is_debug { DEBUG_BYTES } else { 0 };
-        let (rows, faults, doubts) = (Vec::new(), Vec::new(), Vec::new());
-        Report { resident_bytes_max, rows, faults, doubts, own_delay_max: Duration::ZERO }
-    }
-
-    /// Whether the polite sender had to wait for too long, and nothing worse.
-    pub(crate) fn is_only_slow(&self, cell: &Cell) -> bool {
-        cell.polite.as_ref().is_some_and(|polite| polite.lost.is_empty() && polite.p99 >= P99_MAX)
-            && cell.resident_peak_bytes.is_none_or(|bytes| bytes <= self.resident_bytes_max)
-    }
-
     /// Takes what hookbell did in a case, and judges it.
     pub(crate) fn ours(&mut self, case: &str, cell: Cell) {
         self.ours_by(Judges::Everything, case, cell);
@@ -107,8 +97,8 @@ impl Report {
                 }
             }
         }
-        if let Some(bytes) = cell.resident_peak_bytes.filter(|bytes| *bytes > self.resident_bytes_max) {
-            let max = self.resident_bytes_max >> 20;
+        if let Some(bytes) = cell.resident_peak_bytes.filter(|bytes| *bytes > RESIDENT_BYTES_MAX) {
+            let max = RESIDENT_BYTES_MAX >> 20;
             self.fault(case, &format!("expected at most {max} MB of resident memory, and it was {} MB", bytes >> 20));
         }
         self.rows.push((case.to_owned(), cell, Cell::default()));

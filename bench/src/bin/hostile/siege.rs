@@ -172,7 +172,7 @@ impl Siege {
                 crowds.iter().zip(&tallies).filter(|_| crowds.len() == 1).find_map(|(crowd, tally)| crowd.wrong(tally));
             let what = if crowds.len() == 1 { tallies.iter().map(Tally::line).collect() } else { String::new() };
             let cell = self.cell(watch, what)?;
-            if wrong.is_none() && report.is_only_slow(&cell) && left > 0 && judges == Judges::Everything {
+            if wrong.is_none() && cell.is_only_slow() && left > 0 && judges == Judges::Everything {
                 continue;
             }
             if let Some(wrong) = wrong {
