@@ -66,21 +66,8 @@ pub(super) struct Again {
     /// These; otherwise those that the filters find
     #[arg(conflicts_with_all = ["status", "source", "kind", "since", "until"])]
     ids: Vec<i64>,
-    /// See `list`
-    #[arg(long, value_parser = statuses)]
-    status: Vec<Statuses>,
-    /// Only from this source
-    #[arg(long)]
-    source: Option<String>,
-    /// Only with an event of this kind
-    #[arg(long)]
-    kind: Option<String>,
-    /// Received at or after; see `list`
-    #[arg(long, value_parser = moment)]
-    since: Option<Timestamp>,
-    /// Received before
-    #[arg(long, value_parser = moment)]
-    until: Option<Timestamp>,
+    #[command(flatten)]
+    which: Which,
     /// The newest so many at most
     #[arg(long, default_value_t = 1000)]
     limit: u32,
@@ -94,15 +81,8 @@ pub(super) struct Again {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Recheck {
-    /// Only from this source
-    #[arg(long)]
-    source: Option<String>,
-    /// Received at or after; see `list`
-    #[arg(long, value_parser = moment)]
-    since: Option<Timestamp>,
-    /// Received before
-    #[arg(long, value_parser = moment)]
-    until: Option<Timestamp>,
+    #[command(flatten)]
+    which: Which,
     /// The newest so many at most
     #[arg(long, default_value_t = 1000)]
     limit: u32,
@@ -111,8 +91,9 @@ pub(super) struct Recheck {
     json: bool,
 }
 
+/// Which deliveries; all filters have to hold.
 #[derive(clap::Args, Debug)]
-pub(super) struct List {
+struct Which {
     /// unprocessed, retrying, processed, skipped, dead_letter; also error or failed (retrying or dead), pending, processing
     #[arg(long, value_parser = statuses)]
     status: Vec<Statuses>,
@@ -128,6 +109,31 @@ pub(super) struct List {
     /// Received before: the same forms
     #[arg(long, value_parser = moment)]
     until: Option<Timestamp>,
+}
+
+impl Which {
+    fn filter(&self, limit: u32) -> Filter {
+        let Which { status, source, kind, since, until } = self;
+        Filter {
+            statuses: status.iter().flat_map(|statuses| statuses.0.clone()).collect(),
+            source: source.clone(),
+            kind: kind.clone(),
+            since: *since,
+            until: *until,
+            limit,
+        }
+    }
+
+    fn is_everything(&self) -> bool {
+        let Which { status, source, kind, since, until } = self;
+        status.is_empty() && source.is_none() && kind.is_none() && since.is_none() && until.is_none()
+    }
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct List {
+    #[command(flatten)]
+    which: Which,
     /// This many at most
     #[arg(long, default_value_t = 50)]
     limit: u32,
@@ -201,15 +207,7 @@ pub(super) fn deliveries(global: &Global, command: &Command) -> Result<(), Failu
 }
 
 fn list(reader: &Reader, arguments: &List) -> Result<(), Failure> {
-    let filter = Filter {
-        statuses: arguments.status.iter().flat_map(|statuses| statuses.0.clone()).collect(),
-        source: arguments.source.clone(),
-        kind: arguments.kind.clone(),
-        since: arguments.since,
-        until: arguments.until,
-        limit: arguments.limit,
-    };
-    let rows = reader.list(&filter)?;
+    let rows = reader.list(&arguments.which.filter(arguments.limit))?;
     if arguments.json {
         return rows.iter().try_for_each(print_json);
     }
@@ -220,17 +218,11 @@ fn list(reader: &Reader, arguments: &List) -> Result<(), Failure> {
 }
 
 fn recheck(settings: &Settings, arguments: &Recheck) -> Result<(), Failure> {
-    if let Some(name) = &arguments.source {
+    if let Some(name) = &arguments.which.source {
         source_named(settings, name)?;
     }
     let reader = Reader::open(&settings.store.path)?;
-    let filter = Filter {
-        source: arguments.source.clone(),
-        since: arguments.since,
-        until: arguments.until,
-        limit: arguments.limit,
-        ..Filter::default()
-    };
+    let filter = arguments.which.filter(arguments.limit);
     // What became of how many, by source and verdict.
     let mut tally = std::collections::BTreeMap::<(String, String), usize>::new();
     let mut refused = 0;
@@ -344,7 +336,7 @@ fn again(
 
 /// Those that are named, or that the filters find.
 fn meant(reader: &Reader, arguments: &Again) -> Result<Vec<DeliveryRow>, Failure> {
-    let Again { ids, status, source, kind, since, until, limit, dry_run: _, json: _ } = arguments;
+    let Again { ids, which, limit, dry_run: _, json: _ } = arguments;
     if !ids.is_empty() {
         let find = |id: &i64| match reader.show(*id)? {
             Some(story) => Ok(story.row),
@@ -352,19 +344,11 @@ fn meant(reader: &Reader, arguments: &Again) -> Result<Vec<DeliveryRow>, Failure
         };
         return ids.iter().map(find).collect();
     }
-    if status.is_empty() && source.is_none() && kind.is_none() && since.is_none() && until.is_none() {
+    if which.is_everything() {
         let what = "which ones? Name their ids, or filter: --status, --source, --kind, --since, --until";
         return Err(Failure::Usage(what.to_owned()));
     }
-    let filter = Filter {
-        statuses: status.iter().flat_map(|statuses| statuses.0.clone()).collect(),
-        source: source.clone(),
-        kind: kind.clone(),
-        since: *since,
-        until: *until,
-        limit: *limit,
-    };
-    let mut rows = reader.list(&filter)?;
+    let mut rows = reader.list(&which.filter(*limit))?;
     rows.reverse();
     Ok(rows)
 }

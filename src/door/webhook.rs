@@ -3,7 +3,7 @@
 
 use std::{
     net::IpAddr,
-    sync::atomic::Ordering,
+    sync::{TryLockError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -41,7 +41,7 @@ impl Door {
             Unverified { target: admit::path_and_query(&head.target).to_owned(), headers: head.headers, body };
         let now = self.clock.wall();
         let mut hint = None;
-        let explain = |_: &Rejection, request: &Unverified| hint = self.explain(&source.terms, request, client, now);
+        let explain = |request: &Unverified| hint = self.explain(&source.terms, request, client, now);
         let delivery = match provider::verify_or(&source.terms, unverified, now, explain) {
             Ok(Verified::Delivery(delivery)) => delivery,
             Ok(Verified::Handshake(Handshake { status, content_type, body })) => {
@@ -103,7 +103,12 @@ impl Door {
     /// What would make the signature match, for the log. Guessing costs as much as judging several times over, so one
     /// request at a time is guessed at, and not those of who fails all the time.
     fn explain(&self, terms: &Terms, request: &Unverified, client: Option<IpAddr>, now: Timestamp) -> Option<String> {
-        let _alone = self.guessing.try_lock().ok()?;
+        let _alone = match self.guessing.try_lock() {
+            Ok(alone) => alone,
+            // Nothing is kept under this lock that a panic could have left half done.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         match self.failures.is_patient_with(client, Instant::now()) {
             true => provider::diagnose(terms, request, now, provider::AT_THE_DOOR_BYTES_MAX),
             false => None,

@@ -29,9 +29,9 @@ use super::{
 };
 use crate::threads::{lock, spawn};
 
-/// Enough for two read buffers, a parsed head, a proof, the few values that identify a body and its compression, with a
-/// debug build's appetite. There may be hundreds of these threads.
-const STACK_BYTES: usize = 512 * 1024;
+/// Enough for two read buffers, a parsed head, a proof, the few values that identify a body and its compression, with the
+/// appetite of the build that is tested. There may be hundreds of these threads.
+const STACK_BYTES: usize = 256 * 1024;
 
 /// Threads that may wait for their turn as long as it takes.
 const IDLE_MAX: usize = 8;

@@ -306,12 +306,12 @@ pub fn judge(terms: &Terms, request: &Unverified, now: Timestamp) -> Result<usiz
 /// the rest.
 ///
 /// # Errors
-/// Why it is refused; `explain` is called with that and the request before it is gone.
+/// Why it is refused; `explain` is called with the request before it is gone.
 pub fn verify_or(
     terms: &Terms,
     request: Unverified,
     now: Timestamp,
-    explain: impl FnOnce(&Rejection, &Unverified),
+    explain: impl FnOnce(&Unverified),
 ) -> Result<Verified, Rejection> {
     let rules = terms.provider.rules();
     let judged = judge(terms, &request, now).and_then(|verified_by| match (rules.handshake)(&request) {
@@ -322,7 +322,7 @@ pub fn verify_or(
         Ok((verified_by, Ok(identity))) => (verified_by, identity),
         Ok((_, Err(handshake))) => return Ok(Verified::Handshake(handshake)),
         Err(rejection) => {
-            explain(&rejection, &request);
+            explain(&request);
             return Err(rejection);
         }
     };
@@ -334,7 +334,7 @@ pub fn verify_or(
 
 /// The same without an explanation.
 pub fn verify(terms: &Terms, request: Unverified, now: Timestamp) -> Result<Verified, Rejection> {
-    verify_or(terms, request, now, |_, _| {})
+    verify_or(terms, request, now, |_| {})
 }
 
 /// Events of one request that are told. SendGrid's largest requests have fewer than twice as many, of all sorts.

@@ -448,7 +448,7 @@ fn the_door_s_part_needs_little_stack() {
     for &provider in Provider::ALL {
         for (name, _) in sample::list(provider) {
             let (terms, request) = (own_terms(provider), request(provider, name));
-            let verified = crate::threads::spawn("small", 192 * 1024, move || verify(&terms, request, NOW).is_ok());
+            let verified = crate::threads::spawn("small", 96 * 1024, move || verify(&terms, request, NOW).is_ok());
             assert!(verified.expect("a thread").join().expect("no panic"), "{provider} {name}");
         }
     }
