@@ -25,12 +25,12 @@ use crate::{
     event::Severity,
     http::{Client, Limits, Listener, Running, Server},
     sink::{Sink, bell::BellSink, slack::SlackWebhook},
-    store::{Role, RoleLock, Store, StoreError, StoreThreads},
+    store::{Portion, Role, RoleLock, Store, StoreError, StoreThreads},
     systemd,
     threads::{self, Stop, Wake},
-    time::{Clock, SystemClock},
+    time::{Clock, SystemClock, Zone},
     work::{
-        Router, Sender, Upkeep,
+        self, Lane, LaneParts, Router, Sender, Upkeep,
         control::{self, Control, ControlStop},
     },
 };
@@ -218,37 +218,49 @@ impl Daemon {
         let (bell, player) = bell::player::new(settings.bell.clone());
         self.spawn("player", move || player.run())?;
         self.bell = Some(bell.clone());
+        let ledger = self.store.clone();
+        bell.when_shown(move |dispatches, at| ledger.note_shown(dispatches, at));
         let client = Client::new();
         let mut senders = BTreeMap::new();
         for (name, sink) in &settings.sinks {
-            let delivering: Box<dyn Sink> = match &sink.kind {
-                SinkKind::Slack { webhook_url, interval } => {
-                    Box::new(SlackWebhook::new(webhook_url.clone(), *interval, client.clone()))
-                }
-                SinkKind::Bell => Box::new(BellSink::new(bell.clone())),
-            };
-            let wake = self.new_wake();
-            senders.insert(name.clone(), wake.clone());
+            let wakes: Vec<Wake> = (0..sink.concurrency).map(|_| self.new_wake()).collect();
+            senders.insert(name.clone(), wakes.clone());
             let desk = bell.clone();
-            let sender = Sender {
+            let lane = Lane::new(LaneParts {
                 name: name.clone(),
-                sink: delivering,
                 retry: sink.retry,
+                portion: Portion {
+                    count: work::BATCH,
+                    bundle_over: sink.backlog_digest_at,
+                    by_subject: sink.kind.converses(),
+                },
                 store: self.store.clone(),
-                wake,
+                wakes,
                 stop: self.stop.clone(),
                 random: random_unit,
                 clock: clock.clone(),
                 // A full queue has something to say already.
                 on_down: Box::new(move || drop(desk.ring(SINK_DOWN, Severity::Failure))),
-            };
-            self.spawn(&format!("send-{name}"), move || sender.run())?;
+            });
+            for thread in 0..sink.concurrency {
+                let delivering: Box<dyn Sink> = match &sink.kind {
+                    SinkKind::Slack { webhook_url, interval } => {
+                        Box::new(SlackWebhook::new(webhook_url.clone(), *interval, client.clone()))
+                    }
+                    SinkKind::Bell => Box::new(BellSink::new(bell.clone())),
+                };
+                let sender = Sender { lane: lane.clone(), thread, sink: delivering };
+                let number = if thread == 0 { String::new() } else { format!("-{}", thread + 1) };
+                self.spawn(&format!("send-{name}{number}"), move || sender.run())?;
+            }
         }
         let router_wake = self.new_wake();
-        let wakes = senders.values().chain([&router_wake]).cloned().collect();
+        let wakes = senders.values().flatten().chain([&router_wake]).cloned().collect();
         let router = Router {
             store: self.store.clone(),
             rules: settings.rules.clone(),
+            zone: Zone::system(),
+            clock: clock.clone(),
             options: settings
                 .sources
                 .iter()

@@ -97,3 +97,89 @@ impl Severity {
             .find(|severity| severity.name() == name)
     }
 }
+
+/// How a run of checks on a branch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// The branch, as a subject: `acme/api@main ci`.
+    pub subject: &'a str,
+    /// Which of the branch's checks.
+    pub what: &'a str,
+    /// Grows from run to run; 0 where the provider does not number them.
+    pub number: i64,
+    /// How it ended.
+    pub kind: &'a str,
+}
+
+/// A branch that asks to be merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// As other events call it: `acme/api@feature`.
+    pub branch: String,
+    /// The pull request.
+    pub subject: &'a str,
+    /// Whether it still asks.
+    pub is_open: bool,
+}
+
+/// What failed.
+pub const CI_FAILED: &str = "ci_failed";
+/// What passed.
+pub const CI_PASSED: &str = "ci_passed";
+/// What passed and was the first to do so after a failure. Who asks for [`CI_PASSED`] means this as well.
+pub const CI_FIXED: &str = "ci_fixed";
+
+impl Event {
+    /// The run whose end this event tells.
+    pub fn run(&self) -> Option<Run<'_>> {
+        let text = |name: &str| match self.extra.get(name) {
+            Some(Fact::Text(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        let number = |name: &str| match self.extra.get(name) {
+            Some(Fact::Number(number)) => *number,
+            _ => 0,
+        };
+        let subject = self.subject.as_deref().filter(|_| [CI_FAILED, CI_PASSED, CI_FIXED].contains(&&*self.kind))?;
+        // A run that is tried again keeps its number.
+        let number = number("run").saturating_mul(1000).saturating_add(number("attempt").clamp(0, 999));
+        let what = text("workflow").or(text("app")).unwrap_or(&self.title);
+        Some(Run { subject, what, number, kind: &self.kind })
+    }
+
+    /// The branch that the pull request of this event wants to have merged.
+    pub fn head(&self) -> Option<Head<'_>> {
+        let subject = self.subject.as_deref().filter(|_| self.kind.starts_with("pr_"))?;
+        let Some(Fact::Text(branch)) = self.extra.get("head_branch") else { return None };
+        let is_open = !matches!(self.kind.as_str(), "pr_merged" | "pr_closed");
+        Some(Head { branch: format!("{}@{branch}", self.repository), subject, is_open })
+    }
+
+    /// The branch that this event happened on, where that is all that its subject says: `acme/api@feature`.
+    pub fn on_branch(&self) -> Option<String> {
+        let Some(Fact::Text(branch)) = self.extra.get("branch") else { return None };
+        let name = format!("{}@{branch}", self.repository);
+        let rest = self.subject.as_deref()?.strip_prefix(&name)?;
+        (rest.is_empty() || rest.starts_with(' ')).then_some(name)
+    }
+}
+
+#[cfg(test)]
+impl Event {
+    /// An event of GitHub's for tests: `octocat` in `acme/api`, titled `T`.
+    pub(crate) fn of(kind: &str) -> Event {
+        Event {
+            kind: kind.to_owned(),
+            source: "github".to_owned(),
+            provider: "github".to_owned(),
+            actor: "octocat".to_owned(),
+            repository: "acme/api".to_owned(),
+            title: "T".to_owned(),
+            url: None,
+            severity: Severity::Info,
+            subject: None,
+            extra: Extra::new(),
+            own_id: None,
+        }
+    }
+}

@@ -25,6 +25,7 @@ pub mod time;
 // Pure: no I/O, no clock, no threads.
 pub mod provider;
 pub mod rule;
+pub mod schedule;
 
 // One outside thing each.
 pub mod bell;

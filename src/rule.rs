@@ -1,11 +1,14 @@
 //! Which sinks an event goes to and which cue it plays. Owns matching and the complaint about rules that cannot; pure:
 //! refuses I/O, clocks and threads.
 
+use std::time::Duration;
+
 use wildmatch::WildMatch;
 
 use crate::{
     event::{Event, Fact, Severity},
     provider::{FACTS, MONEY_KINDS, Provider},
+    schedule::{LocalTime, Schedule},
 };
 
 /// One `[[rules]]` entry. Every rule that matches adds its sinks; `stop` ends the list.
@@ -19,11 +22,64 @@ pub struct Rule {
     /// `unless = { label = ["wip"], draft = true }` and mean neither.
     pub unless: Option<Condition>,
     /// The sinks that get the event.
-    pub to: Vec<String>,
+    pub to: Vec<Target>,
+    /// The least that the event matters, whatever its provider says.
+    pub severity: Option<Severity>,
+    /// When this rule sends nothing. It matches all the same, and `stop` holds.
+    pub mute: Option<Schedule>,
     /// The cue that the bell plays instead of the one named like the event's kind.
     pub cue: Option<String>,
     /// Whether later rules are looked at when this one matches.
     pub stop: bool,
+}
+
+/// A place that a rule sends to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The sink's name.
+    pub sink: String,
+    /// The channel there, where it is not the sink's own.
+    pub channel: Option<String>,
+    /// When set, its events are collected and told in one message.
+    pub digest: Option<Digest>,
+    /// What the sink gets in order.
+    pub order: Order,
+}
+
+/// What a sink gets in the order of the events, one at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// What belongs to one subject. What belongs to others may pass it.
+    #[default]
+    Subject,
+    /// Everything: what cannot be delivered holds up all that follows.
+    All,
+    /// Nothing.
+    None,
+}
+
+impl Target {
+    /// The sink's own channel, each event at once.
+    pub fn of(sink: impl Into<String>) -> Target {
+        Target { sink: sink.into(), channel: None, digest: None, order: Order::Subject }
+    }
+}
+
+/// So that tests can name a sink and nothing else.
+#[cfg(test)]
+impl PartialEq<&str> for Target {
+    fn eq(&self, sink: &&str) -> bool {
+        self.sink == *sink && self.channel.is_none() && self.digest.is_none()
+    }
+}
+
+/// Collects events for one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// What is collected together, per sink and channel: the rule's name.
+    pub group: String,
+    /// From the first event to the message.
+    pub window: Duration,
 }
 
 /// Fields and their patterns. In [`Rule::when`] all fields must match, in [`Rule::unless`] one is enough.
@@ -79,11 +135,14 @@ pub const DEFAULT_KINDS: &[&str] = &{
 /// Where an event goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
-    /// The sinks, each once, in the order of the rules.
-    pub sinks: Vec<String>,
+    /// The sinks with their channels, each once, in the order of the rules; the first rule that names one decides about
+    /// its digest.
+    pub to: Vec<Target>,
+    /// The least that the event matters by any rule that matched.
+    pub severity: Option<Severity>,
     /// The cue of the first rule that names one.
     pub cue: Option<String>,
-    /// The rules that matched, by name, or by their place: `rule 3`.
+    /// The rules that matched, by name, or by their place: `rule 3`; those that are muted say so.
     pub matched: Vec<String>,
 }
 
@@ -93,16 +152,20 @@ pub fn pattern(field: &str, text: &str) -> WildMatch {
     if CASELESS.contains(&field) { WildMatch::new_case_insensitive(text) } else { WildMatch::new(text) }
 }
 
-/// Lays the rules over an event.
-pub fn route(rules: &[Rule], event: &Event) -> Route {
+/// Lays the rules over an event, at this moment by the clock on the wall.
+pub fn route(rules: &[Rule], event: &Event, now: LocalTime) -> Route {
     let mut route = Route::default();
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.matches(event)) {
-        route.matched.push(rule.name.clone().unwrap_or_else(|| format!("rule {}", index + 1)));
-        for sink in &rule.to {
-            if !route.sinks.contains(sink) {
-                route.sinks.push(sink.clone());
+        let is_muted = rule.mute.as_ref().is_some_and(|mute| mute.contains(now));
+        let muted = if is_muted { " (muted)" } else { "" };
+        route.matched.push(format!("{}{muted}", rule.label(index)));
+        for target in rule.to.iter().filter(|_| !is_muted) {
+            let is_same = |other: &Target| (&other.sink, &other.channel) == (&target.sink, &target.channel);
+            if !route.to.iter().any(is_same) {
+                route.to.push(target.clone());
             }
         }
+        route.severity = route.severity.max(rule.severity);
         if route.cue.is_none() {
             route.cue.clone_from(&rule.cue);
         }
@@ -116,11 +179,14 @@ pub fn route(rules: &[Rule], event: &Event) -> Route {
 /// What holds without any `[[rules]]`: a small set of high signal to every sink, and what fails. A repository's failures
 /// are in the first already; the others of GitHub's would tell of one thing several times.
 pub fn default_rules(sinks: Vec<String>) -> Vec<Rule> {
+    let to: Vec<Target> = sinks.into_iter().map(Target::of).collect();
     let rule = |name: &str, when, unless| Rule {
         name: Some(name.to_owned()),
         when,
         unless,
-        to: sinks.clone(),
+        to: to.clone(),
+        severity: None,
+        mute: None,
         cue: None,
         stop: false,
     };
@@ -177,6 +243,11 @@ pub fn why_never(rule: &Rule, known_kinds: &[&str], sources: &[&str]) -> Option<
 }
 
 impl Rule {
+    /// Its name, or its place among the rules: `rule 3`.
+    pub fn label(&self, index: usize) -> String {
+        self.name.clone().unwrap_or_else(|| format!("rule {}", index + 1))
+    }
+
     fn matches(&self, event: &Event) -> bool {
         self.when.fields.iter().all(|(field, patterns)| field_matches(event, field, patterns))
             && !self.unless.as_ref().is_some_and(|unless| {

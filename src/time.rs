@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Mutex, time::Duration};
 
+use crate::schedule::LocalTime;
+
 /// A moment: milliseconds since 1970-01-01T00:00:00 UTC. Written as RFC 3339 with milliseconds and `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -59,6 +61,36 @@ impl fmt::Display for Timestamp {
 impl serde::Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// What the clock on the wall shows where hookbell stands.
+#[derive(Clone, Debug)]
+pub struct Zone(jiff::tz::TimeZone);
+
+impl Zone {
+    /// The system's zone; UTC where it has none.
+    pub fn system() -> Zone {
+        Zone(jiff::tz::TimeZone::system())
+    }
+
+    /// The zone of that name in the system's database: `Europe/Berlin`. `None` when there is none.
+    pub fn named(name: &str) -> Option<Zone> {
+        jiff::tz::TimeZone::get(name).ok().map(Zone)
+    }
+
+    /// Its name, where it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.iana_name()
+    }
+
+    /// What the clock shows at this moment.
+    pub fn local(&self, moment: Timestamp) -> LocalTime {
+        let moment = jiff::Timestamp::from_millisecond(moment.ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let local = moment.to_zoned(self.0.clone());
+        let (hour, minute) = (local.hour().unsigned_abs(), local.minute().unsigned_abs());
+        let weekday = local.weekday().to_monday_zero_offset().unsigned_abs();
+        LocalTime { weekday, minute: u16::from(hour) * 60 + u16::from(minute) }
     }
 }
 

@@ -44,6 +44,9 @@ const WATCH_MAX: usize = 256;
 /// Dark between two cues that follow each other, so that they are seen as two.
 const REST: Duration = Duration::from_millis(250);
 
+/// Of one ring that stands for many.
+const MARKS_MAX: usize = 100;
+
 /// What [`Bell::test`] is called while it plays.
 const ROLL_CALL: &str = "every line in turn";
 
@@ -137,13 +140,24 @@ impl Bell {
 
     /// Plays a cue by its name; one of that severity where there is none of that name.
     pub fn ring(&self, name: &str, severity: Severity) -> Taken {
+        self.ring_for(name, severity, None)
+    }
+
+    /// The same, and says at its first edge whose ring it was: see [`Bell::when_shown`].
+    pub fn ring_for(&self, name: &str, severity: Severity, mark: Option<i64>) -> Taken {
         let cue = cue::resolve(&self.cues, name, severity);
-        self.take(name, cue.priority, Score::of(&cue, &self.lines))
+        self.take(name, cue.priority, Score::of(&cue, &self.lines), mark)
+    }
+
+    /// Calls this with the marks of a ring when its first edge has come, and when that was. It must not wait: the player
+    /// does.
+    pub fn when_shown(&self, call: impl Fn(&[i64], Timestamp) + Send + 'static) {
+        lock(&self.shared.desk).when_shown = Some(Box::new(call));
     }
 
     /// Plays every wired line in turn, before anything that waits.
     pub fn test(&self) -> Taken {
-        self.take(ROLL_CALL, u8::MAX, Score::roll_call(&self.lines))
+        self.take(ROLL_CALL, u8::MAX, Score::roll_call(&self.lines), None)
     }
 
     /// Forgets what waits, ends what plays, and goes dark at once.
@@ -181,7 +195,7 @@ impl Bell {
         self.shared.news.notify_one();
     }
 
-    fn take(&self, name: &str, priority: u8, score: Score) -> Taken {
+    fn take(&self, name: &str, priority: u8, score: Score, mark: Option<i64>) -> Taken {
         let mut desk = lock(&self.shared.desk);
         if desk.ended {
             return Taken::Skipped("the bell has stopped".to_owned());
@@ -194,6 +208,7 @@ impl Bell {
         }
         if let Some(waiting) = desk.queue.iter_mut().find(|waiting| waiting.name == name) {
             waiting.rings += 1;
+            waiting.marks.extend(mark.filter(|_| waiting.marks.len() < MARKS_MAX));
             return Taken::Merged;
         }
         if desk.queue.len() >= QUEUE_MAX {
@@ -204,7 +219,10 @@ impl Bell {
             }
         }
         let place = desk.queue.partition_point(|waiting| waiting.priority >= priority);
-        desk.queue.insert(place, Waiting { name: name.to_owned(), priority, score, rings: 1 });
+        desk.queue.insert(
+            place,
+            Waiting { name: name.to_owned(), priority, score, rings: 1, marks: mark.into_iter().collect() },
+        );
         self.shared.news.notify_one();
         Taken::Queued
     }
@@ -229,13 +247,18 @@ struct Desk {
     error: Option<String>,
     lit: Vec<bool>,
     watchers: Vec<SyncSender<Edge>>,
+    when_shown: Option<Box<WhenShown>>,
 }
+
+type WhenShown = dyn Fn(&[i64], Timestamp) + Send;
 
 struct Waiting {
     name: String,
     priority: u8,
     score: Score,
     rings: u32,
+    /// Whose rings these are, as far as they said, [`MARKS_MAX`] at most.
+    marks: Vec<i64>,
 }
 
 /// The half that plays. Dropping it, also by a panic, leaves the desk dark and the handle answering that it is over.
@@ -296,9 +319,15 @@ impl Player {
     fn play(&mut self, cue: &Waiting, silenced: u64) {
         log::debug!("bell: plays cue={:?} rings={}", cue.name, cue.rings);
         let start = Instant::now();
-        for step in &cue.score.steps {
+        for (index, step) in cue.score.steps.iter().enumerate() {
             if !self.wait_until(start + step.at, silenced) || !self.set(step.line, step.lit) {
                 break;
+            }
+            if index == 0
+                && !cue.marks.is_empty()
+                && let Some(when_shown) = &lock(&self.shared.desk).when_shown
+            {
+                when_shown(&cue.marks, SystemClock.wall());
             }
         }
         self.darken();

@@ -6,13 +6,14 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
-    Failure, Global, print_json, print_line, source_named,
+    Failure, Global, print_json, print_line, source_named, story,
     table::{self, printable},
+    versions,
 };
 use crate::{
     config::Settings,
     provider::{self, Unverified},
-    store::{AGAIN_BATCH, DeliveryRow, Filter, Reader, Status, Store, StoreError, StoredRequest, Story},
+    store::{AGAIN_BATCH, DeliveryRow, Filter, Reader, Status, Store, StoreError, StoredRequest},
     time::{Clock, SystemClock, Timestamp},
     work::control,
 };
@@ -49,6 +50,7 @@ not configured any more are counted and not judged.")]
 Examples:
   hookbell deliveries replay 17 18
   hookbell deliveries replay --kind ci_failed --since 2h --dry-run
+  hookbell deliveries replay --handled-by '<0.3'
 
 What was given up before is put aside; what is still under way is left alone. Everything a replay sends keeps to the same
 limits as the rest.")]
@@ -64,7 +66,7 @@ Examples:
 #[derive(clap::Args, Debug)]
 pub(super) struct Again {
     /// These; otherwise those that the filters find
-    #[arg(conflicts_with_all = ["status", "source", "kind", "since", "until"])]
+    #[arg(conflicts_with_all = ["status", "source", "kind", "since", "until", "handled_by"])]
     ids: Vec<i64>,
     #[command(flatten)]
     which: Which,
@@ -109,24 +111,33 @@ struct Which {
     /// Received before: the same forms
     #[arg(long, value_parser = moment)]
     until: Option<Timestamp>,
+    /// Handled by this version of hookbell: `0.3.1`, `0.3` (any 0.3.x), `<0.3`, `>=0.2`
+    #[arg(long, value_name = "VERSION", value_parser = versions::wanted)]
+    handled_by: Option<versions::Wanted>,
 }
 
 impl Which {
-    fn filter(&self, limit: u32) -> Filter {
-        let Which { status, source, kind, since, until } = self;
-        Filter {
+    fn filter(&self, reader: &Reader, limit: u32) -> Result<Filter, StoreError> {
+        let Which { status, source, kind, since, until, handled_by } = self;
+        let handled_by = match handled_by {
+            Some(wanted) => Some(reader.versions()?.into_iter().filter(|version| wanted.matches(version)).collect()),
+            None => None,
+        };
+        Ok(Filter {
             statuses: status.iter().flat_map(|statuses| statuses.0.clone()).collect(),
             source: source.clone(),
             kind: kind.clone(),
             since: *since,
             until: *until,
+            handled_by,
             limit,
-        }
+        })
     }
 
     fn is_everything(&self) -> bool {
-        let Which { status, source, kind, since, until } = self;
-        status.is_empty() && source.is_none() && kind.is_none() && since.is_none() && until.is_none()
+        let Which { status, source, kind, since, until, handled_by } = self;
+        let names_none = source.is_none() && kind.is_none() && handled_by.is_none();
+        status.is_empty() && names_none && since.is_none() && until.is_none()
     }
 }
 
@@ -207,7 +218,7 @@ pub(super) fn deliveries(global: &Global, command: &Command) -> Result<(), Failu
 }
 
 fn list(reader: &Reader, arguments: &List) -> Result<(), Failure> {
-    let rows = reader.list(&arguments.which.filter(arguments.limit))?;
+    let rows = reader.list(&arguments.which.filter(reader, arguments.limit)?)?;
     if arguments.json {
         return rows.iter().try_for_each(print_json);
     }
@@ -222,7 +233,7 @@ fn recheck(settings: &Settings, arguments: &Recheck) -> Result<(), Failure> {
         source_named(settings, name)?;
     }
     let reader = Reader::open(&settings.store.path)?;
-    let filter = arguments.which.filter(arguments.limit);
+    let filter = arguments.which.filter(&reader, arguments.limit)?;
     // What became of how many, by source and verdict.
     let mut tally = std::collections::BTreeMap::<(String, String), usize>::new();
     let mut refused = 0;
@@ -345,10 +356,10 @@ fn meant(reader: &Reader, arguments: &Again) -> Result<Vec<DeliveryRow>, Failure
         return ids.iter().map(find).collect();
     }
     if which.is_everything() {
-        let what = "which ones? Name their ids, or filter: --status, --source, --kind, --since, --until";
+        let what = "which ones? Name their ids, or filter: --status, --source, --kind, --since, --until, --handled-by";
         return Err(Failure::Usage(what.to_owned()));
     }
-    let mut rows = reader.list(&which.filter(*limit))?;
+    let mut rows = reader.list(&which.filter(reader, *limit)?)?;
     rows.reverse();
     Ok(rows)
 }
@@ -384,62 +395,11 @@ fn show(reader: &Reader, arguments: &Show) -> Result<(), Failure> {
     };
     match arguments.json {
         true => print_json(&story),
-        false => print_story(&story),
+        false => story::print(&story),
     }
 }
 
-fn print_story(story: &Story) -> Result<(), Failure> {
-    let row = &story.row;
-    print_line(&format!("delivery {} · {} · {}", row.id, row.source, row.status))?;
-    print_line(&format!(
-        "  received   {} from {}, signed with secret {} of its source",
-        row.received_at, story.peer, story.verified_by
-    ))?;
-    if let Some(processed_at) = row.processed_at {
-        print_line(&format!("  processed  {processed_at}"))?;
-    }
-    print_line(&format!(
-        "  event      {} {}",
-        printable(&row.event_type),
-        printable(row.delivery_id.as_deref().unwrap_or("(no id)"))
-    ))?;
-    for note in notes(&row.notes) {
-        print_line(&format!("  note       {}", printable(&note)))?;
-    }
-    for history in &story.events {
-        let event = &history.event;
-        print_line(&format!(
-            "  means      {}: {} in {} by {}",
-            event.kind,
-            printable(&event.title),
-            printable(&event.repository),
-            printable(&event.actor)
-        ))?;
-    }
-    for dispatch in &story.dispatches {
-        let mut line = format!("  sink       {}: {}, attempts {}", dispatch.sink, dispatch.status, dispatch.attempts);
-        if let Some(receipt) = &dispatch.receipt {
-            line.push_str(&format!(", receipt: {}", printable(receipt)));
-        }
-        if let Some(error) = &dispatch.last_error {
-            line.push_str(&format!(", last error: {}", printable(error)));
-        }
-        if let Some(next_at) = dispatch.next_at {
-            line.push_str(&format!(", next at {next_at}"));
-        }
-        print_line(&line)?;
-    }
-    print_line("")?;
-    for (name, value) in &story.headers {
-        print_line(&format!("{}: {}", printable(name), printable(value.as_str().unwrap_or_default())))?;
-    }
-    print_line("")?;
-    let pretty = serde_json::to_string_pretty(&story.payload)
-        .map_err(|error| Failure::Failed(format!("cannot make JSON: {error}")))?;
-    print_line(&pretty)
-}
-
-fn notes(notes: &Value) -> Vec<String> {
+pub(super) fn notes(notes: &Value) -> Vec<String> {
     let list = notes.as_array().map(Vec::as_slice).unwrap_or_default();
     list.iter().map(|note| note.as_str().map_or_else(|| note.to_string(), str::to_owned)).collect()
 }

@@ -12,8 +12,10 @@ mod secret;
 mod send;
 mod sql;
 mod status;
+mod story;
 mod table;
 mod verify;
+mod versions;
 
 use std::{
     fmt, io,

@@ -208,7 +208,7 @@ fn options_json(options: &Options) -> Value {
 }
 
 fn sink_json(sink: &Sink) -> Value {
-    let Sink { kind, retry } = sink;
+    let Sink { kind, retry, order: _, concurrency: _, backlog_digest_at } = sink;
     let Retry { first, factor, cap, jitter, give_up_after } = retry;
     let retry = json!({
         "first": show_duration(*first),
@@ -219,19 +219,25 @@ fn sink_json(sink: &Sink) -> Value {
     });
     match kind {
         SinkKind::Slack { webhook_url: _, interval } => {
-            json!({ "kind": "slack", "webhook_url": HIDDEN, "interval": show_duration(*interval), "retry": retry })
+            json!({
+                "kind": "slack",
+                "webhook_url": HIDDEN,
+                "interval": show_duration(*interval),
+                "backlog_digest_at": backlog_digest_at.unwrap_or(0),
+                "retry": retry,
+            })
         }
         SinkKind::Bell => json!({ "kind": "bell", "retry": retry }),
     }
 }
 
 fn rule_json(rule: &Rule) -> Value {
-    let Rule { name, when, unless, to, cue, stop } = rule;
+    let Rule { name, when, unless, to, severity: _, mute: _, cue, stop } = rule;
     json!({
         "name": name,
         "when": condition_json(when),
         "unless": unless.as_ref().map(condition_json),
-        "to": to,
+        "to": to.iter().map(|target| &target.sink).collect::<Vec<_>>(),
         "cue": cue,
         "stop": stop,
     })

@@ -37,6 +37,7 @@ pub use self::{
     problem::{Failure, Level, Problem},
     template::{SECRET_FILE, TEMPLATE},
 };
+pub use crate::rule::Order;
 use crate::{bell, provider::Terms, rule::Rule, secret::Secret};
 
 /// A configuration is a page of text; what is larger is some other file.
@@ -246,6 +247,12 @@ pub struct Sink {
     pub kind: SinkKind,
     /// How it is tried again.
     pub retry: Retry,
+    /// What is kept in order.
+    pub order: Order,
+    /// Threads that deliver to it at once.
+    pub concurrency: usize,
+    /// When more than this many are due, they are told in one message. Only where [`SinkKind::bundles`].
+    pub backlog_digest_at: Option<usize>,
 }
 
 /// The kinds of destination.
@@ -260,6 +267,23 @@ pub enum SinkKind {
     },
     /// The desk.
     Bell,
+}
+
+impl SinkKind {
+    /// Whether it can tell many events in one message.
+    pub fn bundles(&self) -> bool {
+        match self {
+            SinkKind::Slack { .. } => true,
+            SinkKind::Bell => false,
+        }
+    }
+
+    /// Whether it begins a conversation about each subject, so that one message is about one subject.
+    pub fn converses(&self) -> bool {
+        match self {
+            SinkKind::Slack { .. } | SinkKind::Bell => false,
+        }
+    }
 }
 
 /// `[retry]`

@@ -6,6 +6,9 @@ use crate::{
     provider::{KINDS, Provider},
 };
 
+/// A Wednesday.
+const NOON: LocalTime = LocalTime { weekday: 2, minute: 12 * 60 };
+
 fn event(kind: &str) -> Event {
     Event {
         kind: kind.to_owned(),
@@ -32,7 +35,9 @@ fn rule(when: &[(&str, &[&str])], unless: &[(&str, &[&str])]) -> Rule {
         name: None,
         when: Condition::new(when.iter().map(|(field, texts)| (*field, *texts))),
         unless: (!unless.is_empty()).then(|| Condition::new(unless.iter().map(|(field, texts)| (*field, *texts)))),
-        to: vec!["slack".to_owned()],
+        to: vec![Target::of("slack")],
+        severity: None,
+        mute: None,
         cue: None,
         stop: false,
     }
@@ -81,7 +86,7 @@ fn one_field_of_unless_is_enough() {
 fn rules_add_up_until_one_stops() {
     let add = |name: Option<&str>, to: &[&str], cue: Option<&str>, stop| Rule {
         name: name.map(str::to_owned),
-        to: to.iter().map(|sink| sink.to_string()).collect(),
+        to: to.iter().map(|sink| Target::of(*sink)).collect(),
         cue: cue.map(str::to_owned),
         stop,
         ..rule(&[("kind", &["push"])], &[])
@@ -93,19 +98,19 @@ fn rules_add_up_until_one_stops() {
         add(Some("last"), &[], Some("other"), true),
         add(None, &["never"], None, false),
     ];
-    let route = route(&rules, &event("push"));
-    assert_eq!(route.sinks, ["slack", "bell", "dev"]);
+    let route = route(&rules, &event("push"), NOON);
+    assert_eq!(route.to, ["slack", "bell", "dev"]);
     assert_eq!(route.cue.as_deref(), Some("pr"));
     assert_eq!(route.matched, ["first", "rule 3", "last"]);
-    assert_eq!(super::route(&rules, &event("repo_starred")), Route::default());
+    assert_eq!(super::route(&rules, &event("repo_starred"), NOON), Route::default());
 }
 
 #[test]
 fn the_default_set_is_the_contracts() {
     let rules = default_rules(vec!["slack".to_owned(), "bell".to_owned()]);
     for kind in KINDS {
-        let route = route(&rules, &event(kind));
-        assert_eq!(route.sinks.len(), if DEFAULT_KINDS.contains(kind) { 2 } else { 0 }, "{kind}");
+        let route = route(&rules, &event(kind), NOON);
+        assert_eq!(route.to.len(), if DEFAULT_KINDS.contains(kind) { 2 } else { 0 }, "{kind}");
     }
     assert!(DEFAULT_KINDS.iter().all(|kind| KINDS.contains(kind)));
     assert!(!DEFAULT_KINDS.contains(&"repo_watched"), "one star would be told twice");

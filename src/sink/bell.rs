@@ -22,7 +22,7 @@ impl Sink for BellSink {
     fn deliver(&mut self, parcel: &Parcel) -> Outcome {
         let chosen = parcel.cue.as_deref().filter(|cue| self.bell.has(cue));
         let cue = chosen.unwrap_or(&parcel.event.kind);
-        match self.bell.ring(cue, parcel.event.severity) {
+        match self.bell.ring_for(cue, parcel.event.severity, Some(parcel.dispatch)) {
             Taken::Queued => Outcome::Done { receipt: Some(format!("played {cue}")) },
             Taken::Merged => Outcome::Done { receipt: Some("merged".to_owned()) },
             Taken::Skipped(note) => Outcome::Skipped { note },
@@ -38,30 +38,10 @@ mod tests {
     use crate::{
         bell::{BoardKind, Settings, cue, player},
         event::{Event, Severity},
-        time::Timestamp,
     };
 
     fn parcel(kind: &str, cue: Option<&str>) -> Parcel {
-        Parcel {
-            delivery: 1,
-            received: Timestamp::from_ms(0),
-            event: Event {
-                kind: kind.to_owned(),
-                source: "github".to_owned(),
-                provider: "github".to_owned(),
-                actor: "ada".to_owned(),
-                repository: "acme/api".to_owned(),
-                title: "A title".to_owned(),
-                url: None,
-                severity: Severity::Success,
-                subject: None,
-                extra: BTreeMap::new(),
-                own_id: None,
-            },
-            cue: cue.map(str::to_owned),
-            reference: "reference".to_owned(),
-            tried: 0,
-        }
+        Parcel { cue: cue.map(str::to_owned), ..Parcel::of(Event { severity: Severity::Success, ..Event::of(kind) }) }
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub mod bell;
 /// One event that is owed to one sink.
 #[derive(Clone, Debug)]
 pub struct Parcel {
+    /// Names it in the ledger.
+    pub dispatch: i64,
     /// The stored delivery it came from.
     pub delivery: i64,
     /// When that delivery was stored.
@@ -19,6 +21,10 @@ pub struct Parcel {
     pub event: Event,
     /// The cue that a rule chose, where it chose one.
     pub cue: Option<String>,
+    /// The sink's channel that a rule chose, where it is not the sink's own.
+    pub channel: Option<String>,
+    /// What it is filed under. Parcels of one subject come in the order of their events, and never two at once.
+    pub subject: Option<String>,
     /// Deterministic name of this parcel (installation, delivery, event index, replay number), so that a receiver can
     /// recognise a repeat across our crashes.
     pub reference: String,
@@ -66,6 +72,65 @@ pub enum Fault {
     Configuration,
 }
 
+#[cfg(test)]
+impl Parcel {
+    /// A parcel of delivery 1 for tests.
+    pub(crate) fn of(event: Event) -> Parcel {
+        Parcel {
+            dispatch: 1,
+            delivery: 1,
+            received: Timestamp::from_ms(0),
+            subject: event.subject.clone(),
+            event,
+            cue: None,
+            channel: None,
+            reference: "ref-1".to_owned(),
+            tried: 0,
+        }
+    }
+}
+
+/// A conversation that a sink has begun about a subject, so that what follows joins it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversation {
+    /// What it is about: [`Parcel::subject`].
+    pub subject: String,
+    /// Where a rule wanted it: [`Parcel::channel`]; empty for the sink's own.
+    pub asked: String,
+    /// Where it is, by the destination's own id.
+    pub channel: String,
+    /// Its first message, by the destination's own id (Slack's `ts`).
+    pub ts: String,
+    /// The reference of the last parcel that joined it, so that a second try does not say it again.
+    pub last: String,
+    /// What the sink wants to remember about it, in a form of its own.
+    pub state: String,
+    /// When something joined it last.
+    pub touched: Timestamp,
+}
+
+/// Remembers conversations. Implemented by the store; what is kept is on the disk.
+pub trait Conversations: Send {
+    /// The present conversation about a subject.
+    ///
+    /// # Errors
+    /// What went wrong, for the ledger.
+    fn find(&self, subject: &str, asked: &str) -> Result<Option<Conversation>, String>;
+
+    /// Keeps it in place of the one that was known about this subject.
+    ///
+    /// # Errors
+    /// What went wrong, for the ledger.
+    fn keep(&self, conversation: &Conversation) -> Result<(), String>;
+}
+
+/// Many parcels in one message: a digest that a rule asked for, or what an outage has left behind.
+#[derive(Clone, Copy, Debug)]
+pub struct Bundle<'a> {
+    /// All of one channel, oldest first; never empty. With conversations, all of one subject.
+    pub parcels: &'a [Parcel],
+}
+
 /// A place that takes parcels. `deliver` returns within the sink's own time-out, and never panics on any event.
 pub trait Sink: Send {
     /// Takes this parcel's turn, or says how long to wait for it: a destination is not asked for more than it takes.
@@ -78,4 +143,11 @@ pub trait Sink: Send {
 
     /// Tries once.
     fn deliver(&mut self, parcel: &Parcel) -> Outcome;
+
+    /// Tries once to tell all of them in one message; the outcome is that of each. Only asked of those kinds of sinks that
+    /// can ([`SinkKind::bundles`](crate::config::SinkKind::bundles)).
+    fn deliver_bundle(&mut self, bundle: Bundle<'_>) -> Outcome {
+        let reason = format!("this sink cannot tell {} events in one message", bundle.parcels.len());
+        Outcome::Dead { reason }
+    }
 }

@@ -2,20 +2,23 @@
 //! means.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    CRASHES_MAX, Status, Store, StoreError, body,
+    CRASHES_MAX, Status, Store, StoreError, body, subject,
     writer::{Class, Durability, Terms},
 };
 use crate::{
     event::Event,
     headers::Headers,
     provider::{self, Delivery, Provider},
+    rule::{Digest, Order, Target},
+    threads::lock,
     time::Timestamp,
 };
 
@@ -23,6 +26,12 @@ use crate::{
 const REPEATS_MAX: i64 = 3;
 /// See [`REPEATS_MAX`].
 const REPEATS_WINDOW: Duration = Duration::from_secs(3600);
+
+/// The subject of everything that is owed to a sink that wants all in order. No event has it: subjects are not empty.
+const ONE_QUEUE: &str = "";
+
+/// The version of our logic, as each delivery that it has handled says.
+const HANDLED_BY: &str = env!("CARGO_PKG_VERSION");
 
 /// The very delivery.
 pub(super) const SAME: &str = "SELECT id FROM delivery WHERE source = ?1 AND delivery_id = ?2 AND body_hash = ?3";
@@ -37,6 +46,30 @@ pub(super) const EARLIER: &str = "SELECT count(*) FROM (
     SELECT 1 FROM delivery INDEXED BY delivery_body
     WHERE received_ms / 3600000 IN (?5 - 1, ?5, ?5 + 1) AND body_hash = ?1
         AND source = ?2 AND received_ms > ?3 LIMIT ?4)";
+
+/// How long the latest deliveries took to be durable. Known only after the commit that holds them, so it is written along
+/// with what the router decides; lost with the process, and unknown to the worker in the split form.
+#[derive(Clone, Default)]
+pub(super) struct Arrivals(Arc<Mutex<VecDeque<(i64, Duration)>>>);
+
+impl Arrivals {
+    /// What is older has been routed long ago, or waits behind an outage.
+    const KEPT: usize = 1024;
+
+    fn note(&self, id: i64, took: Duration) {
+        let mut kept = lock(&self.0);
+        if kept.len() == Self::KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((id, took));
+    }
+
+    fn durable_us(&self, id: i64) -> Option<i64> {
+        let kept = lock(&self.0);
+        let (_, took) = kept.iter().rev().find(|(kept, _)| *kept == id)?;
+        i64::try_from(took.as_micros()).ok()
+    }
+}
 
 /// What the door knows about a delivery besides its bytes.
 #[derive(Clone, Debug)]
@@ -133,7 +166,7 @@ pub struct Routed {
     /// The event.
     pub event: Event,
     /// The sinks that get it; empty when no rule wants it.
-    pub sinks: Vec<String>,
+    pub to: Vec<Target>,
     /// The cue that a rule chose.
     pub cue: Option<String>,
     /// The names of the rules that matched.
@@ -146,6 +179,7 @@ impl Store {
     /// # Errors
     /// When it is not known to be on the disk. The sender must be told to try again.
     pub fn accept(&self, delivery: Delivery, arrival: Arrival) -> Result<Accepted, StoreError> {
+        let begun = Instant::now();
         self.check_room()?;
         let parts = delivery.into_parts();
         let sha256 = provider::body_sha256(&parts.body);
@@ -206,6 +240,9 @@ impl Store {
             Ok(Accepted::New { id, notes, is_skipped })
         })?;
         let accepted = ticket.wait(timeout);
+        if let Ok(Accepted::New { id, .. }) = &accepted {
+            self.arrivals.note(*id, begun.elapsed());
+        }
         if matches!(accepted, Err(StoreError::TooSlow { .. })) {
             self.shared.drop_expired();
         }
@@ -244,10 +281,11 @@ impl Store {
         // The rows, without the bodies: they are read-only facts of the claim.
         let work: Vec<(i64, i64, Decision)> =
             decided.iter().map(|(claim, decision)| (claim.id, claim.claims, decision.clone())).collect();
+        let arrivals = self.arrivals.clone();
         let routed = self
             .submit(settling(Durability::Deferred), move |connection, now| {
                 for (id, claims, decision) in &work {
-                    route_one(connection, *id, *claims, decision, now)?;
+                    route_one(connection, *id, *claims, (decision, arrivals.durable_us(*id)), now)?;
                 }
                 Ok(())
             })
@@ -358,7 +396,7 @@ fn route_one(
     connection: &Connection,
     id: i64,
     claims: i64,
-    decision: &Decision,
+    (decision, durable_us): (&Decision, Option<i64>),
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let (events, note, status): (&[Routed], Option<&str>, Status) = match decision {
@@ -371,11 +409,11 @@ fn route_one(
     let changed = connection
         .prepare_cached(
             "UPDATE delivery
-             SET stage = 'routed', claims = 0, status = ?3, processed_ms = ?4,
+             SET stage = 'routed', claims = 0, status = ?3, processed_ms = ?4, handled_by = ?6, durable_us = ?7,
                  notes = CASE WHEN ?5 IS NULL THEN notes ELSE json_insert(notes, '$[#]', ?5) END
              WHERE id = ?1 AND stage = 'routing' AND claims = ?2",
         )?
-        .execute(params![id, claims, status.name(), is_settled.then_some(now.ms()), note])?;
+        .execute(params![id, claims, status.name(), is_settled.then_some(now.ms()), note, HANDLED_BY, durable_us])?;
     if changed == 0 {
         return Ok(());
     }
@@ -389,9 +427,10 @@ fn route_one(
         let is_second = routed.event.own_id.as_ref().is_some_and(|own_id| !own_ids.insert(own_id));
         let is_repeated = is_second || (replay == 0 && was_told(connection, id, routed)?);
         repeated += usize::from(is_repeated);
-        let sinks: &[String] = if is_repeated { &[] } else { &routed.sinks };
-        insert_event(connection, id, (position, replay), routed, sinks, now)?;
-        owed += sinks.len();
+        let to: &[Target] = if is_repeated { &[] } else { &routed.to };
+        let filed_under = subject::filed_under(connection, &routed.event, replay, now)?;
+        insert_event(connection, id, (position, replay), routed, (to, filed_under.as_deref()), now)?;
+        owed += to.len();
     }
     if repeated > 0 {
         // Nothing is owed for what came before, so nothing will ever settle this delivery but this.
@@ -428,7 +467,7 @@ fn insert_event(
     delivery: i64,
     (position, replay): (usize, i64),
     routed: &Routed,
-    sinks: &[String],
+    (to, filed_under): (&[Target], Option<&str>),
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     // Every field named: a new one forces a decision here.
@@ -458,14 +497,52 @@ fn insert_event(
             own_id,
         ])?;
     let event = connection.last_insert_rowid();
-    for sink in sinks {
+    for Target { sink, channel, digest, order } in to {
+        let channel = channel.as_deref().unwrap_or_default();
+        let next_ms = match digest {
+            Some(digest) => digest_due(connection, (sink, channel), digest, now)?.ms(),
+            None => now.ms(),
+        };
         connection
             .prepare_cached(
-                "INSERT INTO dispatch (event, delivery, sink, state, next_ms, cue) VALUES (?1, ?2, ?3, 'due', ?4, ?5)",
+                "INSERT INTO dispatch (event, delivery, sink, state, next_ms, cue, channel, subject, digest)
+                 VALUES (?1, ?2, ?3, 'due', ?4, ?5, ?6, ?7, ?8)",
             )?
-            .execute(params![event, delivery, sink, now.ms(), routed.cue])?;
+            .execute(params![
+                event,
+                delivery,
+                sink,
+                next_ms,
+                routed.cue,
+                channel,
+                match (digest, order) {
+                    // What is collected keeps no order, and holds nothing up.
+                    (Some(_), _) | (None, Order::None) => None,
+                    (None, Order::Subject) => filed_under,
+                    (None, Order::All) => Some(ONE_QUEUE),
+                },
+                digest.as_ref().map(|digest| &digest.group),
+            ])?;
     }
     Ok(())
+}
+
+/// When the message goes that collects this event: with those that wait for it already, else after the whole window.
+fn digest_due(
+    connection: &Connection,
+    (sink, channel): (&str, &str),
+    digest: &Digest,
+    now: Timestamp,
+) -> rusqlite::Result<Timestamp> {
+    let latest = now.plus(digest.window);
+    let open_ms: Option<i64> = connection
+        .prepare_cached(
+            "SELECT min(next_ms) FROM dispatch
+             WHERE state = 'due' AND digest IS NOT NULL AND sink = ?1 AND digest = ?2 AND channel = ?3 AND failures = 0
+                   AND next_ms BETWEEN ?4 AND ?5",
+        )?
+        .query_row(params![sink, digest.group, channel, now.ms(), latest.ms()], |row| row.get(0))?;
+    Ok(open_ms.map_or(latest, Timestamp::from_ms))
 }
 
 /// Gives back what a stopped or crashed router held, and buries what was held when we crashed too often.

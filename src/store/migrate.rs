@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("recent_bodies.sql"),
     include_str!("every_provider.sql"),
     include_str!("outage.sql"),
+    include_str!("way_out.sql"),
 ];
 
 /// The version that this program reads and writes.

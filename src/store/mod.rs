@@ -17,6 +17,7 @@ mod outbox;
 mod prune;
 mod refusal;
 mod report;
+mod subject;
 mod writer;
 
 #[cfg(test)]
@@ -37,10 +38,11 @@ pub use self::{
     inbox::{Accepted, Arrival, Decision, Routable, Routed},
     lock::{Role, RoleLock},
     outage::Outage,
-    outbox::{Claim, Claimed, Settlement},
+    outbox::{Claim, Claimed, Portion, Settlement},
     prune::Pruned,
     refusal::{OTHERS, RefusalCount, Refused},
-    report::{DeliveryRow, Dispatched, Filter, History, QueueCount, Reader, StoredRequest, Story},
+    report::{Attempt, DeliveryRow, Dispatched, Filter, History, QueueCount, Reader, StoredRequest, Story},
+    subject::SinkConversations,
 };
 use crate::{
     threads::{self, Wake, lock as locked},
@@ -94,6 +96,7 @@ pub struct Store {
     packer: Arc<body::Packer>,
     installation: Arc<str>,
     newest: Timestamp,
+    arrivals: inbox::Arrivals,
     free_bytes_min: u64,
     room: Arc<Mutex<Option<(Instant, u64)>>>,
 }
@@ -144,6 +147,7 @@ impl Store {
             packer: Arc::default(),
             installation: installation.into(),
             newest,
+            arrivals: inbox::Arrivals::default(),
             free_bytes_min,
             room: Arc::default(),
         };

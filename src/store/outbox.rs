@@ -26,6 +26,8 @@ pub struct Claim {
     pub failures: u32,
     /// Time spent trying before this attempt, waits included.
     pub tried: Duration,
+    /// How long this attempt took, as whoever tried says before it settles.
+    pub took: Duration,
     /// What to deliver, or why the stored row cannot be read.
     pub parcel: Result<Parcel, StoreError>,
 }
@@ -35,6 +37,8 @@ pub struct Claim {
 pub struct Claimed {
     /// What is to be delivered now, oldest first.
     pub claims: Vec<Claim>,
+    /// Whether all of them go in one message.
+    pub is_bundle: bool,
     /// When nothing was claimed: how long until something is due; `None` when nothing waits.
     pub next_due: Option<Duration>,
 }
@@ -56,10 +60,8 @@ pub enum Settlement {
     Retry {
         /// What went wrong.
         reason: String,
-        /// Not before this much time.
+        /// Not before this much time; with what the attempt took it counts as time spent trying.
         delay: Duration,
-        /// How long this attempt took; with the delay it counts as time spent trying.
-        took: Duration,
     },
     /// Never again.
     Dead {
@@ -73,27 +75,65 @@ pub enum Settlement {
     },
 }
 
+/// How a sink wants what is due for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portion {
+    /// This many at most, one by one.
+    pub count: usize,
+    /// When more than this many are due, as many as belong together come in one bundle.
+    pub bundle_over: Option<usize>,
+    /// Whether only what has one subject belongs together.
+    pub by_subject: bool,
+}
+
+impl Portion {
+    /// One by one, whatever waits.
+    pub fn single(count: usize) -> Portion {
+        Portion { count, bundle_over: None, by_subject: false }
+    }
+}
+
+/// In one bundle.
+const BUNDLE_MAX: i64 = 500;
+/// What was in a bundle that was never settled may be in one again once, so that it is told in one message again.
+const BUNDLE_CLAIMS_MAX: i64 = 1;
+/// Of an attempt's answer.
+const ANSWER_CHARS_MAX: usize = 500;
+/// Attempts that the ledger keeps of one dispatch, the latest.
+const ATTEMPTS_KEPT: i64 = 100;
+
+/// What may be tried now. Of one subject only the oldest, and what follows it without a gap: what comes later waits for
+/// one that is being tried, or that waits after a failure.
+pub(super) const READY: &str = "FROM dispatch
+    WHERE sink = ?1 AND state = 'due' AND next_ms <= ?2
+      AND (subject IS NULL OR NOT EXISTS (
+           SELECT 1 FROM dispatch AS earlier INDEXED BY dispatch_subject
+           WHERE earlier.sink = ?1 AND earlier.subject = dispatch.subject AND earlier.state IN ('due', 'leased')
+             AND earlier.subject IS NOT NULL AND earlier.id < dispatch.id
+             AND (earlier.state = 'leased' OR earlier.next_ms > ?2)))";
+
+/// A dispatch that may be tried now.
+struct Ready {
+    id: i64,
+    claims: i64,
+    channel: String,
+    subject: Option<String>,
+    digest: Option<String>,
+}
+
 impl Store {
-    /// Claims what is due for a sink, oldest first, `count` at most, and counts the attempt. What was claimed before and
-    /// never settled comes alone, so that only the one that brings us down is blamed for it.
+    /// Claims what is due for a sink, oldest first, and counts the attempt. What was claimed before and never settled
+    /// comes alone, so that only the one that brings us down is blamed for it.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn claim(&self, sink: &str, count: usize) -> Result<Claimed, StoreError> {
+    pub fn claim(&self, sink: &str, portion: Portion) -> Result<Claimed, StoreError> {
         let sink = sink.to_owned();
         let installation = self.installation.clone();
         let ticket = self.submit(settling(Durability::Deferred), move |connection, now| {
-            let due: Vec<(i64, i64)> = connection
-                .prepare_cached(
-                    "SELECT id, claims FROM dispatch
-                     WHERE sink = ?1 AND state = 'due' AND next_ms <= ?2 ORDER BY id LIMIT ?3",
-                )?
-                .query_map(params![sink, now.ms(), i64::try_from(count).unwrap_or(i64::MAX)], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?
-                .collect::<rusqlite::Result<_>>()?;
+            let (ids, is_bundle) = chosen(connection, &sink, portion, now)?;
             let mut claims = Vec::new();
-            for id in unblamed(&due) {
+            for id in ids {
                 connection
                     .prepare_cached(
                         "UPDATE dispatch SET state = 'leased', attempts = attempts + 1, claims = claims + 1 WHERE id = ?1",
@@ -105,7 +145,7 @@ impl Store {
                 true => next_due(connection, &sink, now)?,
                 false => None,
             };
-            Ok(Claimed { claims, next_due })
+            Ok(Claimed { claims, is_bundle, next_due })
         })?;
         ticket.wait_for_ever()
     }
@@ -116,15 +156,13 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub fn settle(&self, settled: Vec<(Claim, Settlement)>) -> Result<(), (StoreError, Vec<(Claim, Settlement)>)> {
-        let work: Vec<(i64, i64, i64, Settlement)> = settled
-            .iter()
-            .map(|(claim, settlement)| (claim.id, claim.delivery, claim.attempts, settlement.clone()))
-            .collect();
+        let work: Vec<(Held, Settlement)> =
+            settled.iter().map(|(claim, settlement)| (Held::of(claim), settlement.clone())).collect();
         let written = self
             .submit(settling(Durability::Deferred), move |connection, now| {
-                for (id, delivery, attempts, settlement) in &work {
-                    settle_one(connection, *id, *attempts, settlement, now)?;
-                    refresh_status(connection, *delivery, now)?;
+                for (held, settlement) in &work {
+                    settle_one(connection, held, settlement, now)?;
+                    refresh_status(connection, held.delivery, now)?;
                 }
                 Ok(())
             })
@@ -133,36 +171,100 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Notes when the desk began to show these. Nobody waits for it, and the ledger can do without.
+    pub fn note_shown(&self, dispatches: &[i64], at: Timestamp) {
+        let dispatches = dispatches.to_vec();
+        let noted = self.submit(settling(Durability::Deferred), move |connection, _| {
+            for id in &dispatches {
+                connection.prepare_cached("UPDATE dispatch SET edge_ms = ?2 WHERE id = ?1")?.execute([*id, at.ms()])?;
+            }
+            Ok(())
+        });
+        if let Err(error) = noted {
+            log::debug!("cannot note when the desk showed something: {error}");
+        }
+    }
+}
+
+/// What of a claim is needed to settle it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    id: i64,
+    delivery: i64,
+    attempts: i64,
+    took: Duration,
+}
+
+impl Held {
+    pub(super) fn of(claim: &Claim) -> Held {
+        let Claim { id, delivery, attempts, took, .. } = *claim;
+        Held { id, delivery, attempts, took }
+    }
+}
+
 pub(super) fn settle_one(
     connection: &Connection,
-    id: i64,
-    attempts: i64,
+    held: &Held,
     settlement: &Settlement,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let update = |sql: &str, values: &[&dyn rusqlite::ToSql]| -> rusqlite::Result<()> {
+    let update = |sql: &str, values: &[&dyn rusqlite::ToSql]| -> rusqlite::Result<usize> {
         // Conditional on the very claim: its attempt number is its name.
         let sql = format!("UPDATE dispatch SET claims = 0, {sql} WHERE id = ?1 AND attempts = ?2 AND state = 'leased'");
-        let mut all: Vec<&dyn rusqlite::ToSql> = vec![&id, &attempts];
+        let mut all: Vec<&dyn rusqlite::ToSql> = vec![&held.id, &held.attempts];
         all.extend_from_slice(values);
-        connection.prepare_cached(&sql)?.execute(all.as_slice()).map(|_| ())
+        connection.prepare_cached(&sql)?.execute(all.as_slice())
     };
     let now_ms = now.ms();
-    match settlement {
-        Settlement::Done { receipt } => update(
-            "state = 'done', failures = 0, last_error = NULL, receipt = ?3, settled_ms = ?4",
-            &[receipt, &now_ms],
-        ),
-        Settlement::Skipped { note } => update("state = 'skipped', receipt = ?3, settled_ms = ?4", &[note, &now_ms]),
-        Settlement::Retry { reason, delay, took } => update(
-            "state = 'due', failures = failures + 1, last_error = ?3, next_ms = ?4, tried_ms = tried_ms + ?5",
-            &[reason, &now.plus(*delay).ms(), &duration_ms(*delay + *took)],
-        ),
-        Settlement::Dead { reason } => update("state = 'dead', last_error = ?3, settled_ms = ?4", &[reason, &now_ms]),
-        Settlement::Released { delay } => {
-            update("state = 'due', attempts = attempts - 1, next_ms = ?3", &[&now.plus(*delay).ms()])
+    let (changed, outcome, answer) = match settlement {
+        Settlement::Done { receipt } => {
+            let sql = "state = 'done', failures = 0, last_error = NULL, receipt = ?3, settled_ms = ?4";
+            (update(sql, &[receipt, &now_ms])?, "done", receipt.as_ref())
         }
+        Settlement::Skipped { note } => {
+            (update("state = 'skipped', receipt = ?3, settled_ms = ?4", &[note, &now_ms])?, "skipped", Some(note))
+        }
+        Settlement::Retry { reason, delay } => {
+            let sql = "state = 'due', failures = failures + 1, last_error = ?3, next_ms = ?4, tried_ms = tried_ms + ?5";
+            let tried_ms = duration_ms(*delay + held.took);
+            (update(sql, &[reason, &now.plus(*delay).ms(), &tried_ms])?, "retry", Some(reason))
+        }
+        Settlement::Dead { reason } => {
+            (update("state = 'dead', last_error = ?3, settled_ms = ?4", &[reason, &now_ms])?, "dead", Some(reason))
+        }
+        Settlement::Released { delay } => {
+            update("state = 'due', attempts = attempts - 1, next_ms = ?3", &[&now.plus(*delay).ms()])?;
+            return Ok(());
+        }
+    };
+    match changed {
+        0 => Ok(()),
+        _ => note_attempt(connection, held, outcome, answer, now),
     }
+}
+
+/// The ledger's line about an attempt.
+fn note_attempt(
+    connection: &Connection,
+    held: &Held,
+    outcome: &str,
+    answer: Option<&String>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let answer: Option<String> = answer.map(|answer| answer.chars().take(ANSWER_CHARS_MAX).collect());
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO attempt (dispatch, number, began_ms, took_ms, outcome, answer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![held.id, held.attempts, now.minus(held.took).ms(), duration_ms(held.took), outcome, answer])?;
+    if held.attempts > ATTEMPTS_KEPT {
+        connection
+            .prepare_cached("DELETE FROM attempt WHERE dispatch = ?1 AND number <= ?2")?
+            .execute([held.id, held.attempts - ATTEMPTS_KEPT])?;
+    }
+    Ok(())
 }
 
 /// A routed delivery's status is what its worst dispatch says: dead, then waiting after a failure, then due or leased,
@@ -187,10 +289,57 @@ pub(super) fn refresh_status(connection: &Connection, delivery: i64, now: Timest
         .map(|_| ())
 }
 
+/// What to claim, and whether it goes in one message: those of a digest that a rule has asked for; those that belong
+/// together, when more are due than anybody reads one by one; else the next few.
+fn chosen(connection: &Connection, sink: &str, portion: Portion, now: Timestamp) -> rusqlite::Result<(Vec<i64>, bool)> {
+    let look = |sql: &str, count: i64| -> rusqlite::Result<Vec<Ready>> {
+        connection
+            .prepare_cached(&format!("SELECT id, claims, channel, subject, digest {sql} ORDER BY id LIMIT ?3"))?
+            .query_map(params![sink, now.ms(), count], |row| {
+                Ok(Ready {
+                    id: row.get(0)?,
+                    claims: row.get(1)?,
+                    channel: row.get(2)?,
+                    subject: row.get(3)?,
+                    digest: row.get(4)?,
+                })
+            })?
+            .collect()
+    };
+    let ready = look(READY, i64::try_from(portion.count).unwrap_or(i64::MAX))?;
+    let Some(first) = ready.first() else { return Ok((Vec::new(), false)) };
+    let is_backlog = match portion.bundle_over {
+        // A cheap no before the exact count.
+        Some(over) if ready.len() == portion.count || ready.len() > over => {
+            let over = i64::try_from(over).unwrap_or(i64::MAX);
+            let count: i64 = connection
+                .prepare_cached(&format!("SELECT count(*) FROM (SELECT 1 {READY} LIMIT ?3)"))?
+                .query_row(params![sink, now.ms(), over.saturating_add(1)], |row| row.get(0))?;
+            count > over
+        }
+        _ => false,
+    };
+    if first.claims <= BUNDLE_CLAIMS_MAX && (is_backlog || first.digest.is_some()) {
+        let belongs = |other: &Ready| {
+            let is_same = (&other.channel, &other.digest) == (&first.channel, &first.digest);
+            is_same && (!portion.by_subject || other.subject == first.subject) && other.claims <= BUNDLE_CLAIMS_MAX
+        };
+        let ids: Vec<i64> = look(READY, BUNDLE_MAX)?.into_iter().filter(belongs).map(|ready| ready.id).collect();
+        let is_bundle = ids.len() > 1;
+        return Ok((ids, is_bundle));
+    }
+    let singles = ready.iter().take_while(|ready| ready.digest.is_none());
+    let candidates: Vec<(i64, i64)> = singles.map(|ready| (ready.id, ready.claims)).collect();
+    // A digest of which too much went wrong is told one by one.
+    let candidates = if candidates.is_empty() { vec![(first.id, first.claims)] } else { candidates };
+    Ok((unblamed(&candidates), false))
+}
+
+/// How long until something more may be tried. What waits for another of its subject is due when that is settled.
 fn next_due(connection: &Connection, sink: &str, now: Timestamp) -> rusqlite::Result<Option<Duration>> {
     let next_ms: Option<i64> = connection
-        .prepare_cached("SELECT min(next_ms) FROM dispatch WHERE sink = ?1 AND state = 'due'")?
-        .query_row([sink], |row| row.get(0))?;
+        .prepare_cached("SELECT min(next_ms) FROM dispatch WHERE sink = ?1 AND state = 'due' AND next_ms > ?2")?
+        .query_row(params![sink, now.ms()], |row| row.get(0))?;
     Ok(next_ms.map(|next_ms| Timestamp::from_ms(next_ms).since(now)))
 }
 
@@ -198,6 +347,7 @@ fn read_claim(connection: &Connection, id: i64, installation: &str) -> rusqlite:
     connection
         .prepare_cached(
             "SELECT dispatch.delivery, dispatch.attempts, dispatch.failures, dispatch.tried_ms, dispatch.cue,
+                    dispatch.channel, dispatch.subject AS filed_under,
                     event.position, event.replay, event.kind, event.actor, event.repository, event.title, event.url,
                     event.severity, event.subject, event.extra,
                     delivery.source, delivery.provider, delivery.received_ms
@@ -210,11 +360,16 @@ fn read_claim(connection: &Connection, id: i64, installation: &str) -> rusqlite:
             let (position, replay): (i64, i64) = (row.get("position")?, row.get("replay")?);
             let received = Timestamp::from_ms(row.get("received_ms")?);
             let cue: Option<String> = row.get("cue")?;
+            let channel: String = row.get("channel")?;
+            let subject: Option<String> = row.get("filed_under")?;
             let parcel = read_event(row)?.map(|event| Parcel {
+                dispatch: id,
                 delivery,
                 received,
                 event,
                 cue,
+                channel: Some(channel).filter(|channel| !channel.is_empty()),
+                subject,
                 reference: format!("{installation}-{delivery}-{position}-{replay}"),
                 tried: u32::try_from(attempts - 1).unwrap_or(u32::MAX),
             });
@@ -225,6 +380,7 @@ fn read_claim(connection: &Connection, id: i64, installation: &str) -> rusqlite:
                 attempts,
                 failures: row.get("failures")?,
                 tried: Duration::from_millis(u64::try_from(tried_ms).unwrap_or(0)),
+                took: Duration::ZERO,
                 parcel,
             })
         })

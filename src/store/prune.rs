@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::{Store, StoreError, inbox::settling, writer::Durability};
+use super::{Store, StoreError, inbox::settling, subject, writer::Durability};
 
 /// Deliveries removed in one transaction: the door's commits wait this long at most.
 const PRUNE_ROWS_MAX: i64 = 200;
@@ -38,6 +38,8 @@ impl Store {
         is_stopping: impl Fn() -> bool,
     ) -> Result<Pruned, StoreError> {
         let mut pruned = Pruned::default();
+        let forgetting = self.submit(settling(Durability::Deferred), subject::forget)?;
+        forgetting.wait_for_ever()?;
         // Dead letters are settled too, but somebody may still want to look: they go when nothing else is left to go.
         let mut statuses = QUIETLY_SETTLED;
         for _ in 0..ROUNDS_MAX {

@@ -37,6 +37,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Received before.
     pub until: Option<Timestamp>,
+    /// Handled by one of these versions of our logic; `None` means any.
+    pub handled_by: Option<Vec<String>>,
     /// This many at most.
     pub limit: u32,
 }
@@ -64,6 +66,8 @@ pub struct DeliveryRow {
     pub kinds: Vec<String>,
     /// The first event's title.
     pub title: Option<String>,
+    /// The version of our logic that routed it last.
+    pub handled_by: Option<String>,
 }
 
 /// One delivery with everything that is known about it.
@@ -78,6 +82,8 @@ pub struct Story {
     pub peer: String,
     /// Which of the source's secrets it was signed with, from 1.
     pub verified_by: i64,
+    /// From proven to durable, milliseconds, where it is known.
+    pub durable_ms: Option<f64>,
     /// Lower-case hex of the body's SHA-256.
     pub sha256: String,
     /// The header fields by name; repeated ones joined by a comma, bytes that are not UTF-8 replaced.
@@ -118,6 +124,12 @@ pub struct Dispatched {
     pub event: i64,
     /// The sink's name.
     pub sink: String,
+    /// The channel there that a rule chose.
+    pub channel: Option<String>,
+    /// What it was filed under, where the sink keeps that in order.
+    pub subject: Option<String>,
+    /// The digest that a rule collects it for.
+    pub digest: Option<String>,
     /// `due`, `leased`, `done`, `skipped` or `dead`.
     pub status: String,
     /// How often it was claimed.
@@ -130,6 +142,25 @@ pub struct Dispatched {
     pub receipt: Option<String>,
     /// When it was settled.
     pub settled_at: Option<Timestamp>,
+    /// When the desk began to show it.
+    pub shown_at: Option<Timestamp>,
+    /// What came of each attempt, the latest hundred.
+    pub tries: Vec<Attempt>,
+}
+
+/// One attempt of a dispatch.
+#[derive(Clone, Debug, Serialize)]
+pub struct Attempt {
+    /// From 1.
+    pub number: i64,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// How long it took, milliseconds.
+    pub took_ms: i64,
+    /// `done`, `skipped`, `retry` or `dead`.
+    pub outcome: String,
+    /// What the destination answered, or what went wrong.
+    pub answer: Option<String>,
 }
 
 /// What waits for a sink.
@@ -207,6 +238,11 @@ impl Reader {
             conditions.push("received_ms < :until");
             values.push((":until", &until));
         }
+        let versions = filter.handled_by.as_ref().map(|versions| Value::from(versions.clone()).to_string());
+        if versions.is_some() {
+            conditions.push("handled_by IN (SELECT value FROM json_each(:versions))");
+            values.push((":versions", &versions));
+        }
         values.push((":limit", &filter.limit));
         let sql = format!("SELECT * FROM delivery WHERE {} ORDER BY id DESC LIMIT :limit", conditions.join(" AND "));
         let attempt = StoreError::database("list deliveries");
@@ -254,7 +290,7 @@ impl Reader {
                         read_row(row)?,
                         row.get::<_, String>("provider")?,
                         row.get::<_, String>("peer")?,
-                        row.get::<_, i64>("verified_by")?,
+                        (row.get::<_, i64>("verified_by")?, row.get::<_, Option<i64>>("durable_us")?),
                         sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
                         row.get::<_, String>("headers")?,
                         row.get::<_, String>("codec")?,
@@ -264,7 +300,9 @@ impl Reader {
             )
             .optional()
             .map_err(&attempt)?;
-        let Some((row, provider, peer, verified_by, sha256, headers, codec, bytes)) = found else { return Ok(None) };
+        let Some((row, provider, peer, (verified_by, durable_us), sha256, headers, codec, bytes)) = found else {
+            return Ok(None);
+        };
         let raw = body::unpack(&codec, &bytes)?;
         let payload =
             serde_json::from_slice(&raw).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&raw).into_owned()));
@@ -273,6 +311,7 @@ impl Reader {
             provider,
             peer,
             verified_by,
+            durable_ms: durable_us.map(|us| us as f64 / 1000.0),
             sha256,
             headers: readable(&body::headers_from_json(&headers)?),
             payload,
@@ -329,23 +368,65 @@ impl Reader {
                  WHERE dispatch.delivery = ?1 ORDER BY dispatch.id",
             )
             .map_err(&attempt)?;
-        statement
+        let found: Vec<(i64, Dispatched)> = statement
             .query_map([delivery], |row| {
                 let status: String = row.get("state")?;
                 let next_ms: i64 = row.get("next_ms")?;
-                Ok(Dispatched {
+                let channel: String = row.get("channel")?;
+                let dispatched = Dispatched {
                     event: row.get("position")?,
                     sink: row.get("sink")?,
+                    channel: Some(channel).filter(|channel| !channel.is_empty()),
+                    subject: row.get::<_, Option<String>>("subject")?.filter(|subject| !subject.is_empty()),
+                    digest: row.get("digest")?,
                     next_at: (status == "due").then_some(Timestamp::from_ms(next_ms)),
                     status,
                     attempts: row.get("attempts")?,
                     last_error: row.get("last_error")?,
                     receipt: row.get("receipt")?,
                     settled_at: row.get::<_, Option<i64>>("settled_ms")?.map(Timestamp::from_ms),
+                    shown_at: row.get::<_, Option<i64>>("edge_ms")?.map(Timestamp::from_ms),
+                    tries: Vec::new(),
+                };
+                Ok((row.get("id")?, dispatched))
+            })
+            .and_then(Iterator::collect)
+            .map_err(&attempt)?;
+        let with_tries = |(id, dispatched)| Ok(Dispatched { tries: self.tries(id)?, ..dispatched });
+        found.into_iter().map(with_tries).collect()
+    }
+
+    fn tries(&self, dispatch: i64) -> Result<Vec<Attempt>, StoreError> {
+        let attempt = StoreError::database("read a dispatch's attempts");
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT * FROM attempt WHERE dispatch = ?1 ORDER BY number")
+            .map_err(&attempt)?;
+        statement
+            .query_map([dispatch], |row| {
+                Ok(Attempt {
+                    number: row.get("number")?,
+                    began_at: Timestamp::from_ms(row.get("began_ms")?),
+                    took_ms: row.get("took_ms")?,
+                    outcome: row.get("outcome")?,
+                    answer: row.get("answer")?,
                 })
             })
             .and_then(Iterator::collect)
             .map_err(&attempt)
+    }
+
+    /// The versions of our logic that any delivery was handled by.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn versions(&self) -> Result<Vec<String>, StoreError> {
+        let attempt = StoreError::database("read which versions handled what");
+        let mut statement = self
+            .connection
+            .prepare("SELECT DISTINCT handled_by FROM delivery WHERE handled_by IS NOT NULL")
+            .map_err(&attempt)?;
+        statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(&attempt)
     }
 
     /// How many deliveries have come to what.
@@ -450,6 +531,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
         notes: json_or_text(notes),
         kinds: Vec::new(),
         title: None,
+        handled_by: row.get("handled_by")?,
     })
 }
 

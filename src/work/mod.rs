@@ -3,8 +3,14 @@
 mod backoff;
 mod breaker;
 pub mod control;
+mod lane;
 mod router;
 mod sender;
 mod upkeep;
 
-pub use self::{router::Router, sender::Sender, upkeep::Upkeep};
+pub use self::{
+    lane::{Lane, Parts as LaneParts},
+    router::Router,
+    sender::{BATCH, Sender},
+    upkeep::Upkeep,
+};

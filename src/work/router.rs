@@ -4,15 +4,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     time::Duration,
 };
 
 use crate::{
     logfmt,
     provider::{self, Context, EVENTS_MAX, Normalised, Options},
-    rule::{self, Rule},
+    rule::{self, Rule, Target},
     store::{Decision, Routable, Routed, Store},
     threads::{Stop, Wake},
+    time::{Clock, Zone},
 };
 
 /// Deliveries in one claim.
@@ -28,12 +30,16 @@ pub struct Router {
     pub store: Store,
     /// Today's rules.
     pub rules: Vec<Rule>,
+    /// Where the clock on the wall stands that rules are muted by.
+    pub zone: Zone,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
     /// How today's sources are to be read, by name.
     pub options: BTreeMap<String, Options>,
     /// Woken by the door.
     pub wake: Wake,
-    /// To wake the senders, by sink name.
-    pub senders: BTreeMap<String, Wake>,
+    /// To wake the senders, by sink name, one for each thread.
+    pub senders: BTreeMap<String, Vec<Wake>>,
     /// Told when to end.
     pub stop: Stop,
 }
@@ -71,7 +77,8 @@ impl Router {
             decided = held;
             self.wake.wait(RECOVER);
         }
-        for wake in self.senders.values() {
+        // The first thread wakes the next when there is more than it takes.
+        for wake in self.senders.values().filter_map(|wakes| wakes.first()) {
             wake.wake();
         }
     }
@@ -92,9 +99,9 @@ impl Router {
                 }
                 for routed in events {
                     let kind = &routed.event.kind;
-                    match routed.sinks.is_empty() {
+                    match routed.to.is_empty() {
                         true => log::info!("skipped id={id} kind={kind} why=\"no rule wants it\""),
-                        false => log::info!("routed id={id} kind={kind} to={}", routed.sinks.join(",")),
+                        false => log::info!("routed id={id} kind={kind} to={}", sinks(&routed.to)),
                     }
                 }
             }
@@ -129,14 +136,16 @@ impl Router {
         };
         let note = left_out(events.len(), unread);
         events.truncate(EVENTS_MAX);
+        let now = self.zone.local(self.clock.wall());
         let routed: Vec<Routed> = events
             .into_iter()
-            .map(|event| {
-                let rule::Route { sinks, cue, matched } = rule::route(&self.rules, &event);
-                Routed { event, sinks, cue, rules: matched }
+            .map(|mut event| {
+                let rule::Route { to, severity, cue, matched } = rule::route(&self.rules, &event, now);
+                event.severity = severity.map_or(event.severity, |least| event.severity.max(least));
+                Routed { event, to, cue, rules: matched }
             })
             .collect();
-        if routed.iter().any(|routed| !routed.sinks.is_empty()) {
+        if routed.iter().any(|routed| !routed.to.is_empty()) {
             return Decision::Routed { events: routed, note };
         }
         let kinds: BTreeSet<&str> = routed.iter().map(|routed| routed.event.kind.as_str()).collect();
@@ -148,6 +157,15 @@ impl Router {
         let note = note.map_or_else(|| nobody.clone(), |note| format!("{nobody}; {note}"));
         Decision::Skipped { events: routed, note }
     }
+}
+
+/// The sinks' names, with the channels that rules chose.
+fn sinks(to: &[Target]) -> String {
+    let name = |target: &Target| match &target.channel {
+        Some(channel) => format!("{}:{channel}", target.sink),
+        None => target.sink.clone(),
+    };
+    to.iter().map(name).collect::<Vec<_>>().join(",")
 }
 
 /// What is not looked at of a request that is larger than any that makes sense. Its bytes are kept.

@@ -1,5 +1,5 @@
-//! A sender's loop: claim what is due for one sink, try it, settle it. Owns retrying and giving up, and leaves a sink that
-//! keeps failing alone; refuses to know what the sink does.
+//! A sender's loop: claim what is due for one sink, try it, settle it. Owns retrying and giving up; refuses to know what
+//! the sink does.
 
 use std::{
     any::Any,
@@ -10,44 +10,31 @@ use std::{
 
 use super::{
     backoff,
-    breaker::{Breaker, Change, Leave},
+    breaker::Leave,
+    lane::{Health, Lane},
 };
 use crate::{
-    config::Retry,
     logfmt,
-    sink::{Fault, Outcome, Sink},
-    store::{Claim, Settlement, Store},
-    threads::{Stop, Wake},
-    time::Clock,
+    sink::{Bundle, Outcome, Parcel, Sink},
+    store::{Claim, Portion, Settlement},
+    threads::Wake,
 };
 
 /// Dispatches in one claim. Each is settled by itself as soon as it was tried, so that a crash repeats one at most.
-const BATCH: usize = 16;
+pub const BATCH: usize = 16;
 /// A lost wake-up costs at most this.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// After a database error.
 const RECOVER: Duration = Duration::from_secs(1);
 
-/// Delivers to one sink. [`Sender::run`] is the thread.
+/// Delivers to one sink, one of as many threads as its lane has. [`Sender::run`] is the thread.
 pub struct Sender {
-    /// The sink's name.
-    pub name: String,
-    /// The sink.
+    /// Shared with the other threads.
+    pub lane: Arc<Lane>,
+    /// Which of the threads, from 0.
+    pub thread: usize,
+    /// The sink, this thread's own.
     pub sink: Box<dyn Sink>,
-    /// How it is tried again.
-    pub retry: Retry,
-    /// The database.
-    pub store: Store,
-    /// Woken by the router.
-    pub wake: Wake,
-    /// Told when to end.
-    pub stop: Stop,
-    /// A random number from 0 to 1, for the jitter.
-    pub random: fn() -> f64,
-    /// What time it is, for the breaker.
-    pub clock: Arc<dyn Clock>,
-    /// Told when the sink is left alone from now on.
-    pub on_down: Box<dyn Fn() + Send>,
 }
 
 /// What came of one attempt.
@@ -58,140 +45,170 @@ struct Tried {
     health: Health,
 }
 
-/// What an attempt says about the destination.
-enum Health {
-    Well,
-    Ill {
-        fault: Fault,
-        reason: String,
-    },
-    /// The parcel was at fault, and nothing is known.
-    Unknown,
-}
-
 impl Sender {
     /// Works until told to stop.
     pub fn run(mut self) {
-        let mut breaker = self.restored();
-        while !self.stop.is_told() {
-            let count = match breaker.leave(self.clock.wall()) {
-                Leave::All => BATCH,
-                Leave::Probe => 1,
+        while !self.is_told() {
+            let portion = match self.lane.leave(self.thread) {
+                Leave::All => self.lane.parts.portion,
+                Leave::Probe => Portion { count: 1, ..self.lane.parts.portion },
                 Leave::Nothing(left) => {
-                    self.wake.wait(left.min(LOOK_AGAIN));
+                    self.wake().wait(left.min(LOOK_AGAIN));
                     continue;
                 }
             };
-            match self.store.claim(&self.name, count) {
+            if self.rest_while_quiet() {
+                continue;
+            }
+            match self.lane.parts.store.claim(&self.lane.parts.name, portion) {
                 Ok(claimed) if claimed.claims.is_empty() => {
-                    self.wake.wait(claimed.next_due.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
+                    self.wake().wait(claimed.next_due.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
                 }
-                Ok(claimed) => self.deliver_all(claimed.claims, &mut breaker),
+                Ok(claimed) => {
+                    if claimed.claims.len() == portion.count
+                        && let Some(next) = self.lane.parts.wakes.get(self.thread + 1)
+                    {
+                        // More than one thread's worth.
+                        next.wake();
+                    }
+                    match claimed.is_bundle {
+                        true => self.deliver_bundle(claimed.claims),
+                        false => self.deliver_all(claimed.claims),
+                    }
+                }
                 // The store has logged the cause.
                 Err(_) => {
-                    self.wake.wait(RECOVER);
+                    self.wake().wait(RECOVER);
                 }
             }
         }
     }
 
-    /// The breaker as the last process left it.
-    fn restored(&self) -> Breaker {
-        match self.store.reader().and_then(|reader| reader.outage(&self.name)) {
-            Ok(outage) => Breaker::new(self.retry.cap, outage),
-            Err(error) => {
-                log::warn!("cannot read whether sink={} was left alone: {error}", self.name);
-                Breaker::new(self.retry.cap, None)
-            }
-        }
+    fn is_told(&self) -> bool {
+        self.lane.parts.stop.is_told()
     }
 
-    fn deliver_all(&mut self, claims: Vec<Claim>, breaker: &mut Breaker) {
-        let mut paused_until: Option<Instant> = None;
-        for claim in claims {
-            if paused_until.is_none() && !matches!(breaker.leave(self.clock.wall()), Leave::Nothing(_)) {
+    fn wake(&self) -> &Wake {
+        &self.lane.parts.wakes[self.thread]
+    }
+
+    fn deliver_all(&mut self, claims: Vec<Claim>) {
+        // What of a batch failed: what is about the same waits behind it.
+        let mut waiting: Vec<String> = Vec::new();
+        for mut claim in claims {
+            let subject = claim.parcel.as_ref().ok().and_then(|parcel| parcel.subject.clone());
+            let is_behind = subject.as_ref().is_some_and(|subject| waiting.contains(subject));
+            if !is_behind && self.may_try() {
                 self.wait_for_turn(&claim);
             }
-            let left = paused_until.map(|until| until.saturating_duration_since(Instant::now()));
-            let settlement = match left {
-                // Not tried: it keeps its place before what comes meanwhile.
-                _ if self.stop.is_told() || matches!(breaker.leave(self.clock.wall()), Leave::Nothing(_)) => {
-                    Settlement::Released { delay: Duration::ZERO }
-                }
-                // The destination asked for silence: what was claimed along goes back behind the one it refused.
-                Some(delay) => Settlement::Released { delay },
-                None => {
-                    let Tried { settlement, pause, health } = self.try_once(&claim);
-                    paused_until = pause.map(|pause| Instant::now() + pause);
-                    self.settle(claim, settlement);
-                    self.judge(breaker, &health);
-                    continue;
-                }
-            };
-            self.settle(claim, settlement);
+            // Not tried: it keeps its place before what comes meanwhile.
+            if is_behind || !self.may_try() {
+                let delay = self.lane.quiet().unwrap_or_default();
+                self.settle(vec![(claim, Settlement::Released { delay })]);
+                continue;
+            }
+            let tried = self.try_once(&mut claim);
+            if matches!(tried.settlement, Settlement::Retry { .. }) {
+                waiting.extend(subject);
+            }
+            self.conclude(vec![(claim, tried.settlement)], tried.pause, &tried.health);
         }
-        if let Some(until) = paused_until {
-            self.rest(until);
+    }
+
+    /// All in one message, all with one outcome. When it is refused for good, each has its own chance.
+    fn deliver_bundle(&mut self, claims: Vec<Claim>) {
+        if self.may_try()
+            && let Some(first) = claims.first()
+        {
+            self.wait_for_turn(first);
         }
+        if !self.may_try() {
+            let delay = self.lane.quiet().unwrap_or_default();
+            return self.settle(claims.into_iter().map(|claim| (claim, Settlement::Released { delay })).collect());
+        }
+        let (mut claims, broken): (Vec<Claim>, Vec<Claim>) = claims.into_iter().partition(|claim| claim.parcel.is_ok());
+        if !broken.is_empty() {
+            self.deliver_all(broken);
+        }
+        let parcels: Vec<Parcel> = claims.iter().filter_map(|claim| claim.parcel.as_ref().ok().cloned()).collect();
+        if parcels.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        let sink = &mut self.sink;
+        let outcome = guarded(|| sink.deliver_bundle(Bundle { parcels: &parcels }));
+        let took = start.elapsed();
+        if let Outcome::Dead { reason } = &outcome {
+            let (name, count) = (&self.lane.parts.name, claims.len());
+            log::warn!("one by one sink={name} count={count} why={}", logfmt::value(reason));
+            return self.deliver_all(claims);
+        }
+        claims.iter_mut().for_each(|claim| claim.took = took);
+        // One wait for all, so that they stay together.
+        let jitter = (self.lane.parts.random)();
+        let (mut pause, mut health, mut settled) = (None, Health::Unknown, Vec::new());
+        for (claim, parcel) in claims.into_iter().zip(&parcels) {
+            let tried = self.judged(&claim, parcel, outcome.clone(), jitter);
+            settled.push((claim, tried.settlement));
+            (pause, health) = (tried.pause, tried.health);
+        }
+        self.conclude(settled, pause, &health);
+    }
+
+    /// Whether the destination may be asked now.
+    fn may_try(&self) -> bool {
+        !self.is_told() && self.lane.quiet().is_none() && !matches!(self.lane.leave(self.thread), Leave::Nothing(_))
     }
 
     /// Waits until the destination takes another one.
     fn wait_for_turn(&mut self, claim: &Claim) {
-        while !self.stop.is_told()
+        while !self.is_told()
             && let Ok(parcel) = &claim.parcel
             && let Err(left) = self.sink.take_turn(parcel, Instant::now())
         {
-            self.rest(Instant::now() + left);
-        }
-    }
-
-    /// Nothing goes to a destination that asked for silence, whatever comes in meanwhile.
-    fn rest(&self, until: Instant) {
-        while !self.stop.is_told()
-            && let Some(left) = until.checked_duration_since(Instant::now())
-            && !left.is_zero()
-        {
-            self.wake.wait(left);
-        }
-    }
-
-    /// Draws the breaker's conclusion, keeps it and tells of it.
-    fn judge(&self, breaker: &mut Breaker, health: &Health) {
-        let (name, now, before) = (&self.name, self.clock.wall(), breaker.outage().cloned());
-        let change = match health {
-            Health::Unknown => None,
-            Health::Well => breaker.succeeded(now),
-            Health::Ill { fault, reason } => breaker.failed(now, *fault, reason),
-        };
-        let outage = breaker.outage().cloned();
-        match (change, &outage) {
-            (Some(Change::Opened), Some(outage)) => {
-                log::error!("left alone sink={name} next={} why={}", outage.until, logfmt::value(&outage.reason));
-                (self.on_down)();
+            let until = Instant::now() + left;
+            while !self.is_told()
+                && let Some(left) = until.checked_duration_since(Instant::now())
+                && !left.is_zero()
+            {
+                self.wake().wait(left);
             }
-            (Some(Change::Closed { after }), _) => log::info!("back sink={name} after={:.0}s", after.as_secs_f64()),
-            _ => {}
-        }
-        if outage != before
-            && let Err(error) = self.store.keep_outage(name, outage)
-        {
-            log::warn!("cannot note whether sink={name} is left alone: {error}");
         }
     }
 
-    fn try_once(&mut self, claim: &Claim) -> Tried {
+    /// Nothing goes to a destination that asked for silence, whatever comes in meanwhile. Says whether it did.
+    fn rest_while_quiet(&self) -> bool {
+        let Some(left) = self.lane.quiet() else { return false };
+        self.wake().wait(left);
+        true
+    }
+
+    fn conclude(&self, settled: Vec<(Claim, Settlement)>, pause: Option<Duration>, health: &Health) {
+        if let Some(pause) = pause {
+            self.lane.be_quiet(pause);
+        }
+        self.settle(settled);
+        self.lane.judge(health);
+    }
+
+    fn try_once(&mut self, claim: &mut Claim) -> Tried {
         let tried = |settlement, pause, health| Tried { settlement, pause, health };
         let parcel = match &claim.parcel {
             Ok(parcel) => parcel,
             Err(error) => return tried(Settlement::Dead { reason: error.to_string() }, None, Health::Unknown),
         };
-        let (name, id, kind) = (&self.name, parcel.delivery, &parcel.event.kind);
-        let start = Instant::now();
         let sink = &mut self.sink;
-        let outcome = catch_unwind(AssertUnwindSafe(|| sink.deliver(parcel))).unwrap_or_else(|panic| Outcome::Dead {
-            reason: format!("hookbell failed on it (a bug, please report it): {}", panic_text(&*panic)),
-        });
-        let took = start.elapsed();
+        let start = Instant::now();
+        let outcome = guarded(|| sink.deliver(parcel));
+        claim.took = start.elapsed();
+        self.judged(claim, parcel, outcome, (self.lane.parts.random)())
+    }
+
+    /// What an outcome means for one parcel.
+    fn judged(&self, claim: &Claim, parcel: &Parcel, outcome: Outcome, jitter: f64) -> Tried {
+        let tried = |settlement, pause, health| Tried { settlement, pause, health };
+        let (name, retry, took) = (&self.lane.parts.name, &self.lane.parts.retry, claim.took);
+        let (id, kind) = (parcel.delivery, &parcel.event.kind);
         match outcome {
             Outcome::Done { receipt } => {
                 log::info!("sent id={id} kind={kind} sink={name} ms={}", took.as_millis());
@@ -207,9 +224,9 @@ impl Sender {
             }
             Outcome::Retry { reason, pause, fault } => {
                 let health = Health::Ill { fault, reason: reason.clone() };
-                let backoff = backoff::delay(&self.retry, claim.failures.saturating_add(1), (self.random)());
+                let backoff = backoff::delay(retry, claim.failures.saturating_add(1), jitter);
                 let delay = pause.unwrap_or(backoff);
-                if claim.tried + took + delay > self.retry.give_up_after {
+                if claim.tried + took + delay > retry.give_up_after {
                     let reason = format!(
                         "gave up after {} attempts over {:.1} h of trying: {reason}",
                         parcel.tried.saturating_add(1),
@@ -224,22 +241,28 @@ impl Sender {
                     delay.as_secs_f64(),
                     logfmt::value(&reason)
                 );
-                tried(Settlement::Retry { reason, delay, took }, pause, health)
+                tried(Settlement::Retry { reason, delay }, pause, health)
             }
         }
     }
 
-    /// Settles, and keeps at it: the claim is ours until it is written, and going on without would send it twice.
-    fn settle(&self, claim: Claim, settlement: Settlement) {
-        let mut settled = vec![(claim, settlement)];
-        while let Err((_, held)) = self.store.settle(settled) {
-            if self.stop.is_told() {
+    /// Settles, and keeps at it: the claims are ours until it is written, and going on without would send them twice.
+    fn settle(&self, mut settled: Vec<(Claim, Settlement)>) {
+        while let Err((_, held)) = self.lane.parts.store.settle(settled) {
+            if self.is_told() {
                 return;
             }
             settled = held;
-            self.wake.wait(RECOVER);
+            self.wake().wait(RECOVER);
         }
     }
+}
+
+/// A sink that panics on a parcel has a bug, and the next parcel does not pay for it.
+fn guarded(deliver: impl FnOnce() -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(deliver)).unwrap_or_else(|panic| Outcome::Dead {
+        reason: format!("hookbell failed on it (a bug, please report it): {}", panic_text(&*panic)),
+    })
 }
 
 /// What a panic said.
@@ -250,3 +273,6 @@ pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
         (None, None) => "a panic without words",
     }
 }
+
+#[cfg(test)]
+mod tests;

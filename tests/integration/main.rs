@@ -15,3 +15,4 @@ mod invariants;
 mod main_job;
 mod payloads;
 mod providers;
+mod way_out;

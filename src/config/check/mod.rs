@@ -9,6 +9,7 @@ mod cues;
 mod door;
 mod ends;
 mod rules;
+mod sinks;
 
 use std::path::{Path, PathBuf};
 
@@ -57,12 +58,15 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
     let github = door::github(root.section("github", report), report);
     let public_url = ends::PublicUrl { url: door.public_url.as_deref(), is_named: names_public_url };
     let sources = ends::sources(root.section("sources", report), public_url, around, report);
-    let retry = ends::retry(root.section("retry", report), ends::RETRY, report);
-    let sinks = ends::sinks(root.section("sinks", report), retry, around, report);
+    let retry = sinks::retry(root.section("retry", report), sinks::RETRY, report);
+    let sinks = sinks::sinks(root.section("sinks", report), retry, around, report);
     let mut bell = bell::bell(root.section("bell", report), around, report);
     bell.cues = cues::cues(root.section("cues", report), &bell::led_names(&bell), report);
     let known = rules::Known { sources: &sources.names, sinks: &sinks, cues: &bell.cues };
-    let rules = rules::rules(root.get("rules"), &known, report);
+    let mut rules = rules::rules(root.get("rules"), &known, report);
+    for target in rules.iter_mut().flat_map(|rule| &mut rule.to) {
+        target.order = sinks.by_name.get(&target.sink).map(|sink| sink.order).unwrap_or_default();
+    }
     root.finish(report);
 
     Settings {

@@ -15,7 +15,7 @@ use crate::{
     },
     event::Severity,
     provider::{FACTS, KINDS, Provider},
-    rule::{self, Condition, OWN_FIELDS, Rule},
+    rule::{self, Condition, OWN_FIELDS, Rule, Target},
 };
 
 /// What a rule may name.
@@ -69,7 +69,7 @@ fn rule(mut section: Section<'_>, known: &Known<'_>, report: &mut Report) -> Rul
         }
     });
     // A sink that is left out for want of its secret is no reason to change the rules.
-    let to = to.map(|names| {
+    let to: Option<Vec<String>> = to.map(|names| {
         let mut unique = BTreeSet::new();
         let usable = |name: &String| known.sinks.by_name.contains_key(name);
         names.into_iter().filter(|name| usable(name) && unique.insert(name.clone())).collect()
@@ -90,7 +90,8 @@ fn rule(mut section: Section<'_>, known: &Known<'_>, report: &mut Report) -> Rul
 
     let place = section.place.clone();
     section.finish(report);
-    let rule = Rule { name, when, unless, to: to.unwrap_or_else(|| usable(known)), cue, stop };
+    let to = to.unwrap_or_else(|| usable(known)).into_iter().map(Target::of).collect();
+    let rule = Rule { name, when, unless, to, severity: None, mute: None, cue, stop };
     let sources: Vec<&str> = known.sources.iter().map(String::as_str).collect();
     // A rule with a slip in it has been complained about already, where the slip is.
     if report.errors() == errors_before

@@ -52,31 +52,19 @@ mod tests {
 
     use super::*;
     use crate::{
-        event::{Event, Extra, Fact, Severity},
+        event::{Event, Extra, Fact},
         time::Timestamp,
     };
 
     fn parcel(kind: &str, title: &str, url: Option<&str>) -> Parcel {
-        Parcel {
-            delivery: 7,
-            received: Timestamp::from_ms(1_763_805_600_042),
-            event: Event {
-                kind: kind.to_owned(),
-                source: "github".to_owned(),
-                provider: "github".to_owned(),
-                actor: "octocat".to_owned(),
-                repository: "acme/api".to_owned(),
-                title: title.to_owned(),
-                url: url.map(str::to_owned),
-                severity: Severity::Info,
-                subject: None,
-                extra: Extra::from([("number".to_owned(), Fact::Number(42))]),
-                own_id: None,
-            },
-            cue: None,
-            reference: "3f9c1a-7-0-0".to_owned(),
-            tried: 0,
-        }
+        let event = Event {
+            title: title.to_owned(),
+            url: url.map(str::to_owned),
+            extra: Extra::from([("number".to_owned(), Fact::Number(42))]),
+            ..Event::of(kind)
+        };
+        let received = Timestamp::from_ms(1_763_805_600_042);
+        Parcel { delivery: 7, received, reference: "3f9c1a-7-0-0".to_owned(), ..Parcel::of(event) }
     }
 
     /// Compares with the golden file; a difference names the command that accepts it.

@@ -102,32 +102,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        event::{Event, Extra, Severity},
+        event::Event,
         threads::{STACK_BYTES, spawn},
-        time::Timestamp,
     };
 
     fn parcel() -> Parcel {
-        Parcel {
-            delivery: 1,
-            received: Timestamp::from_ms(0),
-            event: Event {
-                kind: "issue_opened".to_owned(),
-                source: "github".to_owned(),
-                provider: "github".to_owned(),
-                actor: "octocat".to_owned(),
-                repository: "acme/api".to_owned(),
-                title: "T".to_owned(),
-                url: None,
-                severity: Severity::Info,
-                subject: None,
-                extra: Extra::new(),
-                own_id: None,
-            },
-            cue: None,
-            reference: "ref-1".to_owned(),
-            tried: 0,
-        }
+        Parcel::of(Event::of("issue_opened"))
     }
 
     const PATH: &str = "/services/T000/B000/XXXXXXXXXXXXXXXX";

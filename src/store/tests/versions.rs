@@ -22,7 +22,13 @@ fn a_database_of_the_first_version_is_brought_up_to_date_with_what_it_holds() {
     old.execute_batch(
         "DROP INDEX delivery_body; CREATE INDEX delivery_body ON delivery (body_hash, received_ms);
          DROP INDEX event_own_id; ALTER TABLE event DROP COLUMN own_id; ALTER TABLE body DROP COLUMN target;
-         DROP TABLE refusal; DROP TABLE outage; PRAGMA user_version = 1",
+         DROP TABLE refusal; DROP TABLE outage;
+         DROP INDEX dispatch_subject; DROP INDEX dispatch_digest; DROP INDEX dispatch_identity;
+         CREATE UNIQUE INDEX dispatch_identity ON dispatch (event, sink);
+         ALTER TABLE delivery DROP COLUMN handled_by; ALTER TABLE delivery DROP COLUMN durable_us;
+         ALTER TABLE dispatch DROP COLUMN channel; ALTER TABLE dispatch DROP COLUMN subject;
+         ALTER TABLE dispatch DROP COLUMN digest; ALTER TABLE dispatch DROP COLUMN edge_ms;
+         DROP TABLE attempt; DROP TABLE conversation; DROP TABLE run; DROP TABLE branch; PRAGMA user_version = 1",
     )
     .unwrap();
     drop(old);

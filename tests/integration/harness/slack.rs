@@ -18,6 +18,8 @@ pub(crate) enum Act {
     Answer { status: u16, body: &'static str, retry_after_s: Option<u32> },
     /// Reads the request and hangs up without a word.
     Cut,
+    /// Reads the request and says nothing for ever.
+    Hang,
 }
 
 impl Act {
@@ -58,12 +60,21 @@ impl Slack {
         let (sender, messages) = channel();
         // Ends with the test's process.
         thread::spawn(move || {
+            let mut held = Vec::new();
             for stream in listener.incoming().map_while(Result::ok) {
                 let act = script.pop_front().unwrap_or(Act::OK);
+                if matches!(act, Act::Hang) {
+                    held.push(stream.try_clone().expect("a socket"));
+                }
                 serve(stream, &act, &sender);
             }
         });
         Slack { url, messages }
+    }
+
+    /// The messages that have come and were not asked for yet.
+    pub(crate) fn so_far(&self) -> Vec<Message> {
+        self.messages.try_iter().collect()
     }
 
     /// The next message, whatever was answered to it.
