@@ -40,7 +40,7 @@ pub const UNKNOWN_REPOSITORY: &str = "unknown/unknown";
 /// Reads where the provider gives no title.
 pub const NO_TITLE: &str = "(no title)";
 
-/// A flat map of facts; lists are joined by a comma (`labels`).
+/// A flat map of facts. Lists are joined by a comma (`labels`), or by a line break (`paths`, which may have commas).
 pub type Extra = BTreeMap<String, Fact>;
 
 /// One fact of [`Extra`].
@@ -103,7 +103,7 @@ impl Severity {
 pub struct Run<'a> {
     /// The branch, as a subject: `acme/api@main ci`.
     pub subject: &'a str,
-    /// Which of the branch's checks.
+    /// Which of the branch's checks; empty where they have no name.
     pub what: &'a str,
     /// Grows from run to run; 0 where the provider does not number them.
     pub number: i64,
@@ -143,7 +143,7 @@ impl Event {
         let subject = self.subject.as_deref().filter(|_| [CI_FAILED, CI_PASSED, CI_FIXED].contains(&&*self.kind))?;
         // A run that is tried again keeps its number.
         let number = number("run").saturating_mul(1000).saturating_add(number("attempt").clamp(0, 999));
-        let what = text("workflow").or(text("app")).unwrap_or(&self.title);
+        let what = text("workflow").or(text("app")).unwrap_or_default();
         Some(Run { subject, what, number, kind: &self.kind })
     }
 

@@ -1,5 +1,7 @@
 //! An event in the making, and the cleaning that every foreign text goes through. Refuses to know which event it is.
 
+use std::collections::HashSet;
+
 use crate::event::{Event, Extra, Fact, NO_TITLE, SOMEONE, Severity, UNKNOWN_REPOSITORY};
 
 use super::{kinds, read, rules::Context};
@@ -8,6 +10,11 @@ use super::{kinds, read, rules::Context};
 const TEXT_CHARS_MAX: usize = 300;
 /// Longest link; longer ones break Slack's blocks, and no page of GitHub's needs them.
 const URL_BYTES_MAX: usize = 2000;
+
+/// Paths of one event. A push may touch a whole repository; who writes rules means the few files that matter to them.
+const PATHS_MAX: usize = 300;
+/// All of them together.
+const PATHS_BYTES_MAX: usize = 8 * 1024;
 
 /// What a normaliser found so far. What it does not find reads as the event's own "unknown".
 pub(super) struct Draft {
@@ -105,6 +112,24 @@ impl Draft {
         self
     }
 
+    /// Paths, each once and on a line of its own, because they may have commas in them; no more than fit.
+    pub(super) fn paths<'a>(mut self, paths: impl IntoIterator<Item = &'a str>) -> Draft {
+        let (mut seen, mut lines) = (HashSet::new(), String::new());
+        for path in paths.into_iter().filter(|path| seen.insert(*path)).filter_map(clean).take(PATHS_MAX) {
+            if lines.len() + path.len() >= PATHS_BYTES_MAX {
+                break;
+            }
+            if !lines.is_empty() {
+                lines.push('\n');
+            }
+            lines.push_str(&path);
+        }
+        if !lines.is_empty() {
+            self.extra.insert("paths".to_owned(), Fact::Text(lines));
+        }
+        self
+    }
+
     pub(super) fn finish(self, context: &Context<'_>) -> Event {
         Event {
             kind: self.kind.to_owned(),
@@ -165,6 +190,22 @@ mod tests {
             assert_eq!(cut.chars().count(), TEXT_CHARS_MAX, "{chars}");
         }
         assert_eq!(clean(&"é".repeat(TEXT_CHARS_MAX - 1)).unwrap().chars().count(), TEXT_CHARS_MAX - 1);
+    }
+
+    #[test]
+    fn paths_are_lines_and_bounded() {
+        let paths =
+            |paths: &[String]| match Draft::new("push").paths(paths.iter().map(String::as_str)).extra.get("paths") {
+                Some(Fact::Text(lines)) => lines.clone(),
+                _ => String::new(),
+            };
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(paths(&[]), "");
+        assert_eq!(paths(&owned(&["a, b.rs", "c\nd", "a, b.rs", " "])), "a, b.rs\nc d");
+        let many: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+        assert_eq!(paths(&many).lines().count(), PATHS_MAX);
+        let long: Vec<String> = (0..100).map(|number| format!("{number}{}", "x".repeat(290))).collect();
+        assert!((PATHS_BYTES_MAX - 300..PATHS_BYTES_MAX).contains(&paths(&long).len()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::event::UNKNOWN_REPOSITORY;
 
 use super::{
     draft::{Draft, clean},
+    json::Json,
     read,
     sample::Seed,
 };
@@ -34,6 +35,22 @@ pub(super) fn commits(count: usize, and_more: bool, message: Option<&str>) -> St
         Some(message) => format!("{count}{more} commit{plural}: {message}"),
         None => format!("{count}{more} commit{plural}"),
     }
+}
+
+/// Every path that one of these commits touched, as often as it did.
+pub(super) fn changed_paths<'j>(commits: &'j Json<'_>) -> impl Iterator<Item = &'j str> {
+    let lists = |commit: &'j Json<'_>| ["added", "modified", "removed"].map(|list| commit[list].items());
+    commits.items().iter().flat_map(lists).flatten().filter_map(Json::text)
+}
+
+/// A branch as it reads in our repository: `owner:branch` where it is a fork's, whose `main` is not our `main`. Both
+/// repositories by their full names; one that is not known is no fork.
+pub(super) fn head_branch(branch: Option<&str>, from: Option<&str>, ours: Option<&str>) -> Option<String> {
+    let fork = from.filter(|from| ours.is_some_and(|ours| ours != *from)).and_then(|from| from.rsplit_once('/'));
+    branch.map(|branch| match fork {
+        Some((owner, _)) => format!("{owner}:{branch}"),
+        None => branch.to_owned(),
+    })
 }
 
 /// The first line of a commit's message.
@@ -97,6 +114,20 @@ impl Seed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fork_s_branch_is_not_ours() {
+        let check = |from: Option<&str>, ours: Option<&str>, expected: &str| {
+            assert_eq!(head_branch(Some("main"), from, ours).as_deref(), Some(expected), "{from:?} {ours:?}");
+        };
+        check(Some("acme/api"), Some("acme/api"), "main");
+        check(Some("eve/api"), Some("acme/api"), "eve:main");
+        check(Some("acme/api-2"), Some("acme/api"), "acme:main");
+        check(Some("group/eve/api"), Some("group/api"), "group/eve:main");
+        check(None, Some("acme/api"), "main");
+        check(Some("eve/api"), None, "main");
+        assert_eq!(head_branch(None, Some("eve/api"), Some("acme/api")), None);
+    }
 
     #[test]
     fn words_for_pushes_and_subjects() {

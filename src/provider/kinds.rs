@@ -3,7 +3,8 @@
 use crate::event::Severity;
 use crate::event::Severity::{Failure, Info, Success, Warning};
 
-/// Every kind that a normaliser may tell of with what it usually means, in the order that lists show.
+/// Every kind that an event may have with what it usually means, in the order that lists show. Normalisers tell of all but
+/// [`CI_FIXED`](crate::event::CI_FIXED): what came before is for the router to know.
 const MEANINGS: &[(&str, Severity)] = &[
     // Code.
     ("issue_opened", Info),
@@ -29,6 +30,7 @@ const MEANINGS: &[(&str, Severity)] = &[
     ("release_published", Info),
     ("ci_failed", Failure),
     ("ci_passed", Success),
+    ("ci_fixed", Success),
     ("deployment_failed", Failure),
     ("deployment_succeeded", Success),
     ("discussion_opened", Info),
@@ -84,7 +86,7 @@ const MEANINGS: &[(&str, Severity)] = &[
     ("custom", Info),
 ];
 
-/// Every kind of event that a normaliser may tell of, in the order that lists show.
+/// Every kind that an event may have, in the order that lists show.
 pub const KINDS: &[&str] = &{
     let mut kinds = [""; MEANINGS.len()];
     let mut index = 0;
@@ -123,6 +125,7 @@ pub const FACTS: &[&str] = &[
     "app",
     "assignee",
     "attempt",
+    "author",
     "branch",
     "category",
     "channel",
@@ -149,6 +152,7 @@ pub const FACTS: &[&str] = &[
     "merged_by",
     "number",
     "package",
+    "paths",
     "prerelease",
     "reaction",
     "reason",

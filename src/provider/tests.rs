@@ -337,6 +337,7 @@ fn reads_every_recorded_payload() {
 /// What every event keeps to, whatever it was made from.
 pub(super) fn check_shape(event: &Event, context: &str) {
     assert!(KINDS.contains(&event.kind.as_str()), "{context}: {}", event.kind);
+    assert_ne!(event.kind, crate::event::CI_FIXED, "{context}: what came before is for the router to know");
     for text in [&event.actor, &event.repository, &event.title] {
         assert!(!text.trim().is_empty() && text.chars().count() <= 300, "{context}: {event:?}");
         assert!(!text.contains(char::is_control), "{context}: {event:?}");

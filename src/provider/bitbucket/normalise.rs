@@ -5,7 +5,7 @@ use crate::headers::Headers;
 use crate::provider::{
     Normalised,
     draft::Draft,
-    forge::{Told, commits, first_line, first_name, not_told, numbered, on_branch},
+    forge::{Told, commits, first_line, first_name, head_branch, not_told, numbered, on_branch},
     json::Json,
     read,
     rules::Context,
@@ -153,22 +153,27 @@ fn issue(kind: &'static str, body: &Json<'_>) -> Draft {
         .url([page(issue), home(body)])
         .subject(numbered(full_name(body), '#', number))
         .number("number", number)
+        .text("author", name(&issue["reporter"]))
         .text("assignee", name(&issue["assignee"]))
 }
 
-/// `branch` is where the change goes, which is what a rule about `main` means; `head_branch` where it comes from.
+/// `branch` is where the change goes, which is what a rule about `main` means; `head_branch` where it comes from,
+/// `owner:branch` where that is a fork.
 fn pull_request(kind: &'static str, body: &Json<'_>) -> Draft {
     let pull = &body["pullrequest"];
     let (to, from) = (&pull["destination"], &pull["source"]);
     let number = pull["id"].whole();
+    let ours = to["repository"]["full_name"].text().or(full_name(body));
+    let head = head_branch(from["branch"]["name"].text(), from["repository"]["full_name"].text(), ours);
     Draft::new(kind)
         .title(pull["title"].text())
         .url([page(pull), home(body)])
         .subject(numbered(full_name(body), '#', number))
         .number("number", number)
+        .text("author", name(&pull["author"]))
         .flag("draft", pull["draft"].flag())
         .text("branch", to["branch"]["name"].text())
-        .text("head_branch", from["branch"]["name"].text())
+        .text("head_branch", head.as_deref())
         .text("sha", from["commit"]["hash"].text())
 }
 

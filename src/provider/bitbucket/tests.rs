@@ -75,6 +75,11 @@ fn pull_requests_and_issues() {
     let facts = ["number", "branch", "head_branch", "merged_by", "draft", "sha"].map(|key| fact(&merged, key));
     assert_eq!(facts, ["42", "main", "lamp", "ada", "true", "abc"]);
     assert_eq!(fact(&event("pullrequest:approved", pull()), "reviewer"), "otto");
+    let mut fork = pull();
+    fork["pullrequest"]["author"] = json!({ "nickname": "eve" });
+    fork["pullrequest"]["source"]["repository"] = json!({ "full_name": "eve/api" });
+    let fork = event("pullrequest:created", fork);
+    assert_eq!([fact(&fork, "author"), fact(&fork, "head_branch")], ["eve", "eve:lamp"]);
     assert_eq!(event("pullrequest:changes_request_created", pull()).kind, "pr_changes_requested");
     for other in ["updated", "unapproved", "changes_request_removed", "comment_updated", "comment_deleted"] {
         skipped(&format!("pullrequest:{other}"), pull());

@@ -5,7 +5,9 @@ use crate::headers::Headers;
 use crate::provider::{
     Normalised,
     draft::{Draft, clean},
-    forge::{Told, commits, first_line, first_name, is_no_commit, not_told, numbered, on_branch},
+    forge::{
+        Told, changed_paths, commits, first_line, first_name, head_branch, is_no_commit, not_told, numbered, on_branch,
+    },
     json::Json,
     read,
     rules::Context,
@@ -156,7 +158,8 @@ fn push(body: &Json<'_>) -> Told {
         .text("branch", Some(branch))
         .number("commits", i64::try_from(count).ok())
         .text("sha", head["id"].text())
-        .text("commit", message))
+        .text("commit", message)
+        .paths(changed_paths(&body["commits"])))
 }
 
 fn branch(kind: &'static str, body: &Json<'_>) -> Told {
@@ -201,13 +204,8 @@ fn workflow_run(body: &Json<'_>) -> Told {
         return Err("workflow_run: no run in it".to_owned());
     }
     let kind = ci_kind("workflow_run", run["conclusion"].text())?;
-    // The `main` of a fork is not our `main`: GitHub writes it `owner:main`.
-    let head = full_name(&run["head_repository"]);
-    let fork = head.filter(|head| full_name(&body["repository"]) != Some(head)).and_then(|head| head.split_once('/'));
-    let branch = run["head_branch"].text().map(|branch| match fork {
-        Some((owner, _)) => format!("{owner}:{branch}"),
-        None => branch.to_owned(),
-    });
+    let from = full_name(&run["head_repository"]);
+    let branch = head_branch(run["head_branch"].text(), from, full_name(&body["repository"]));
     // `ci.yml@refs/heads/main`
     let file = run["path"].text().and_then(|path| path.split('@').next());
     let workflow = first_name([body["workflow"]["name"].text(), run["name"].text(), file]);
@@ -258,19 +256,23 @@ fn ci(draft: Draft, body: &Json<'_>, workflow: Option<&str>, branch: Option<&str
 }
 
 /// An issue, or a pull request, which has the same bones. `branch` is where the change goes, which is what a rule about
-/// `main` means; `head_branch` where it comes from.
+/// `main` means; `head_branch` where it comes from, `owner:branch` where that is a fork.
 fn about_issue(kind: &'static str, body: &Json<'_>, issue: &Json<'_>, page: Option<&str>) -> Draft {
     let (repository, number) = (&body["repository"], issue["number"].whole());
+    let (base, head) = (&issue["base"], &issue["head"]);
+    let from =
+        head_branch(head["ref"].text(), full_name(&head["repo"]), full_name(&base["repo"]).or(full_name(repository)));
     Draft::new(kind)
         .title(issue["title"].text())
         .url([page, html_url(issue), html_url(repository)])
         .subject(numbered(full_name(repository), '#', number))
         .number("number", number)
+        .text("author", login(&issue["user"]))
         .flag("draft", issue["draft"].flag())
         .list("labels", issue["labels"].items().iter().filter_map(|label| label["name"].text()))
-        .text("branch", issue["base"]["ref"].text())
-        .text("head_branch", issue["head"]["ref"].text())
-        .text("sha", issue["head"]["sha"].text())
+        .text("branch", base["ref"].text())
+        .text("head_branch", from.as_deref())
+        .text("sha", head["sha"].text())
         .text("merged_by", login(&issue["merged_by"]))
 }
 

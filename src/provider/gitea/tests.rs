@@ -127,6 +127,9 @@ fn pull_requests_and_reviews() {
     let facts = ["number", "branch", "head_branch", "labels", "draft", "sha"].map(|key| fact(&merged, key));
     assert_eq!(facts, ["42", "main", "lamp", "bug", "true", "abc"]);
     assert_eq!(event("pull_request", pull("closed", Value::Null)).kind, "pr_closed");
+    let fork = json!({ "user": { "login": "eve" }, "head": { "ref": "main", "repo": { "full_name": "eve/api" } } });
+    let fork = event("pull_request", pull("opened", fork));
+    assert_eq!([fact(&fork, "author"), fact(&fork, "head_branch")], ["eve", "eve:main"]);
     let review = |header: &str, kind: Value| {
         let mut body = pull("reviewed", Value::Null);
         body["review"] = json!({ "type": kind });
@@ -150,6 +153,9 @@ fn pushes_branches_and_forks() {
     };
     let nine = event("push", push("refs/heads/main", "a1", 5, 9));
     assert_eq!((nine.title.as_str(), nine.actor.as_str()), ("9 commits: First line", "ada"));
+    let mut touching = push("refs/heads/main", "a1", 0, 1);
+    touching["commits"] = json!([{ "added": ["a"], "modified": ["b"], "removed": ["c"] }]);
+    assert_eq!(fact(&event("push", touching), "paths"), "a\nb\nc");
     assert!(skipped("push", push("refs/heads/work", "0000", 0, 0)).contains("create event"));
     skipped("push", push("refs/tags/v1", "0000", 1, 1));
     let branch = |sort: &str| json!({ "ref": "refs/heads/work/1", "ref_type": sort });

@@ -2,7 +2,7 @@
 
 use crate::provider::{
     draft::{Draft, clean},
-    forge::{Told, commits, first_line, on_branch},
+    forge::{Told, changed_paths, commits, first_line, head_branch, on_branch},
     json::Json,
 };
 
@@ -35,7 +35,8 @@ pub(super) fn push(body: &Json<'_>) -> Told {
         .number("commits", i64::try_from(count).ok())
         .text("sha", head["id"].text())
         .text("commit", message)
-        .flag("forced", body["forced"].flag()))
+        .flag("forced", body["forced"].flag())
+        .paths(changed_paths(&body["commits"])))
 }
 
 pub(super) fn branch(kind: &'static str, body: &Json<'_>) -> Told {
@@ -80,13 +81,8 @@ pub(super) fn workflow_run(body: &Json<'_>) -> Told {
         return Err("workflow_run: no run in it".to_owned());
     }
     let kind = ci_kind("workflow_run", run["conclusion"].text())?;
-    // The `main` of a fork is not our `main`: GitHub writes it `owner:main`.
-    let (head, ours) = (&run["head_repository"], body["repository"]["full_name"].text());
-    let is_fork = head["full_name"].text().is_some_and(|name| Some(name) != ours);
-    let branch = match (head["owner"]["login"].text(), run["head_branch"].text()) {
-        (Some(owner), Some(branch)) if is_fork => Some(format!("{owner}:{branch}")),
-        (_, branch) => branch.map(str::to_owned),
-    };
+    let (from, ours) = (run["head_repository"]["full_name"].text(), body["repository"]["full_name"].text());
+    let branch = head_branch(run["head_branch"].text(), from, ours);
     let workflow = run["name"].text().filter(|name| !name.trim().is_empty()).or(body["workflow"]["name"].text());
     Ok(ci(Draft::new(kind), body, workflow, branch.as_deref())
         .actor(run["actor"]["login"].text())

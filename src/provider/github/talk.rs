@@ -2,7 +2,7 @@
 
 use crate::provider::{
     draft::Draft,
-    forge::{Told, numbered},
+    forge::{Told, head_branch, numbered},
     json::Json,
 };
 
@@ -63,12 +63,20 @@ pub(super) fn review_comment(body: &Json<'_>) -> Draft {
     about_pull_request("pr_commented", body).url(links)
 }
 
-/// `branch` is where the change goes, which is what a rule about `main` means; `head_branch` where it comes from.
+/// `branch` is where the change goes, which is what a rule about `main` means; `head_branch` where it comes from,
+/// `owner:branch` where that is a fork.
 fn about_pull_request(kind: &'static str, body: &Json<'_>) -> Draft {
     let pull = &body["pull_request"];
+    let (base, head) = (&pull["base"], &pull["head"]);
+    let ours = base["repo"]["full_name"].text().or(body["repository"]["full_name"].text());
+    // Of a fork that is gone, the label still says whose it was: `owner:branch`.
+    let is_theirs =
+        |label: &&str| label.split_once(':').map(|(owner, _)| owner) != ours.and_then(|it| it.split('/').next());
+    let gone = head["label"].text().filter(|label| !head["repo"].is_object() && is_theirs(label));
+    let from = head_branch(head["ref"].text(), head["repo"]["full_name"].text(), ours);
     about(kind, body, pull)
-        .text("branch", pull["base"]["ref"].text())
-        .text("head_branch", pull["head"]["ref"].text())
+        .text("branch", base["ref"].text())
+        .text("head_branch", gone.or(from.as_deref()))
         .text("sha", pull["head"]["sha"].text())
         .text("merged_by", pull["merged_by"]["login"].text())
 }
@@ -81,6 +89,7 @@ fn about(kind: &'static str, body: &Json<'_>, issue: &Json<'_>) -> Draft {
         .url([issue["html_url"].text()])
         .subject(numbered(repository(body), '#', number))
         .number("number", number)
+        .text("author", issue["user"]["login"].text())
         .flag("draft", issue["draft"].flag())
         .list("labels", issue["labels"].items().iter().filter_map(|label| label["name"].text()))
 }

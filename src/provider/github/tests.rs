@@ -73,6 +73,21 @@ fn a_merged_pull_request() {
 }
 
 #[test]
+fn a_fork_s_branch_is_not_ours() {
+    let head = |head: Value| {
+        let pull = json!({ "number": 1, "user": { "login": "eve" }, "base": { "ref": "main" }, "head": head });
+        let event = event("pull_request", json!({ "action": "opened", "pull_request": pull }));
+        assert_eq!(text(&event, "author"), "eve");
+        text(&event, "head_branch")
+    };
+    let of = |name: Value| json!({ "ref": "main", "label": "eve:main", "repo": name });
+    assert_eq!(head(of(json!({ "full_name": "eve/api" }))), "eve:main");
+    assert_eq!(head(of(Value::Null)), "eve:main");
+    assert_eq!(head(json!({ "ref": "lamp", "label": "acme:lamp", "repo": { "full_name": "acme/api" } })), "lamp");
+    assert_eq!(head(json!({ "ref": "lamp", "label": "acme:lamp" })), "lamp");
+}
+
+#[test]
 fn nothing_known_reads_as_such() {
     let Normalised::Events(events) = normalised("pull_request", &json!({ "action": "opened" })) else { panic!() };
     let event = &events[0];
@@ -139,6 +154,10 @@ fn pushes_and_branches() {
     assert_eq!((two.title.as_str(), two.actor.as_str()), ("2 commits: First line", "otto"));
     assert_eq!(text(&two, "branch"), "release/1");
     assert_eq!(event("push", push("refs/heads/main", 1)).title, "1 commit: First line");
+    let mut touching = push("refs/heads/main", 0);
+    touching["commits"] = json!([{ "added": ["docs/a, b.md"], "removed": ["old"], "modified": 3 },
+        { "modified": ["old", "src/main.rs"] }]);
+    assert_eq!(text(&event("push", touching), "paths"), "docs/a, b.md\nold\nsrc/main.rs");
     skipped("push", push("refs/heads/main", 0));
     skipped("push", push("refs/tags/v1", 1));
     let branch = |sort: &str| json!({ "ref": "work/1", "ref_type": sort });

@@ -5,7 +5,9 @@ use crate::headers::Headers;
 use crate::provider::{
     Normalised,
     draft::{Draft, clean},
-    forge::{Told, commits, first_line, first_name, is_no_commit, not_told, numbered, on_branch},
+    forge::{
+        Told, changed_paths, commits, first_line, first_name, head_branch, is_no_commit, not_told, numbered, on_branch,
+    },
     json::Json,
     read,
     rules::Context,
@@ -86,7 +88,11 @@ fn push(body: &Json<'_>) -> Told {
         .text("branch", Some(branch));
     Ok(match kind {
         "branch_deleted" => draft,
-        _ => draft.number("commits", i64::try_from(count).ok()).text("sha", sha).text("commit", message),
+        _ => draft
+            .number("commits", i64::try_from(count).ok())
+            .text("sha", sha)
+            .text("commit", message)
+            .paths(changed_paths(&body["commits"])),
     })
 }
 
@@ -267,20 +273,34 @@ fn about_issue(kind: &'static str, body: &Json<'_>, issue: &Json<'_>) -> Draft {
         .url([issue["url"].text()])
         .subject(numbered(path(body), '#', issue["iid"].whole()))
         .number("number", issue["iid"].whole())
+        .text("author", author(body, issue))
         .list("labels", labels(body, issue))
 }
 
-/// `branch` is where the change goes, which is what a rule about `main` means; `head_branch` where it comes from.
+/// `branch` is where the change goes, which is what a rule about `main` means; `head_branch` where it comes from,
+/// `owner:branch` where that is a fork.
 fn about_merge_request(kind: &'static str, body: &Json<'_>, merge: &Json<'_>) -> Draft {
+    let ours = merge["target"]["path_with_namespace"].text().or(path(body));
+    // Whose a fork was that is gone stands nowhere.
+    let is_gone = merge["source_project_id"].whole() != merge["target_project_id"].whole();
+    let from = merge["source"]["path_with_namespace"].text().or(is_gone.then_some("fork/gone"));
+    let from = head_branch(merge["source_branch"].text(), from, ours);
     about_project(kind, body)
         .title(merge["title"].text())
         .subject(numbered(path(body), '!', merge["iid"].whole()))
         .number("number", merge["iid"].whole())
+        .text("author", author(body, merge))
         .flag("draft", merge["draft"].flag().or(merge["work_in_progress"].flag()))
         .list("labels", labels(body, merge))
         .text("branch", merge["target_branch"].text())
-        .text("head_branch", merge["source_branch"].text())
+        .text("head_branch", from.as_deref())
         .text("sha", merge["last_commit"]["id"].text())
+}
+
+/// GitLab gives the author's number alone; the name, where it is the one who acts.
+fn author<'j>(body: &'j Json<'_>, object: &Json<'_>) -> Option<&'j str> {
+    let (user, id) = (&body["user"], object["author_id"].whole());
+    user_name(user).filter(|_| id.is_some() && user["id"].whole() == id)
 }
 
 fn about_project(kind: &'static str, body: &Json<'_>) -> Draft {

@@ -21,7 +21,7 @@ fn told(payload: &Value) -> Normalised {
 
 fn event(mut payload: Value) -> Event {
     payload["project"] = json!({ "path_with_namespace": "acme/api", "web_url": "https://gitlab.com/acme/api" });
-    payload["user"] = json!({ "username": "otto" });
+    payload["user"] = json!({ "username": "otto", "id": 7 });
     match told(&payload) {
         Normalised::Events(mut events) => events.remove(0),
         other => panic!("{other:?}"),
@@ -110,6 +110,14 @@ fn a_merge_request_and_what_its_updates_mean() {
     let facts =
         ["number", "branch", "head_branch", "labels", "merged_by", "draft", "sha"].map(|key| fact(&merged, key));
     assert_eq!(facts, ["42", "main", "lamp", "bug,lamp", "otto", "true", "abc"]);
+    let mut fork = merge("open", Value::Null);
+    fork["object_attributes"]["author_id"] = json!(7);
+    fork["object_attributes"]["source"] = json!({ "path_with_namespace": "group/eve/api" });
+    assert_eq!(["author", "head_branch"].map(|key| fact(&event(fork.clone()), key)), ["otto", "group/eve:lamp"]);
+    fork["object_attributes"]["author_id"] = json!(8);
+    fork["object_attributes"]["source"] = Value::Null;
+    fork["object_attributes"]["target_project_id"] = json!(1);
+    assert_eq!(["author", "head_branch"].map(|key| fact(&event(fork.clone()), key)), ["", "fork:lamp"]);
     let people = |previous: Value, current: Value| json!({ "reviewers": { "previous": previous, "current": current } });
     let ada = |state: &str| json!([{ "username": "ada", "state": state }]);
     for (action, changes, kind, reviewer) in [
