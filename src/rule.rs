@@ -1,12 +1,15 @@
 //! Which sinks an event goes to and which cue it plays. Owns matching and the complaint about rules that cannot; pure:
 //! refuses I/O, clocks and threads.
 
+mod explain;
+
 use std::time::Duration;
 
 use wildmatch::WildMatch;
 
+pub use self::explain::{Explained, explain};
 use crate::{
-    event::{Event, Fact, Severity},
+    event::{CI_FIXED, CI_PASSED, Event, Fact, Severity},
     provider::{FACTS, MONEY_KINDS, Provider},
     schedule::{LocalTime, Schedule},
 };
@@ -87,17 +90,18 @@ pub struct Digest {
 pub struct Condition {
     /// Field name and the patterns of which one must match; make them with [`pattern`]. A field is one of the event's
     /// own (`kind`, `source`, `provider`, `actor`, `repository`, `title`, `url`, `severity`, `subject`) or a key of its
-    /// `extra` (`branch`, `draft`, `number`, …); `label` looks at each of `extra.labels`.
+    /// `extra` (`branch`, `draft`, `number`, …); `label` looks at each of `extra.labels`, `path` at each of `extra.paths`.
     pub fields: Vec<(String, Vec<WildMatch>)>,
 }
 
 /// The event's own fields, as a rule names them.
 pub const OWN_FIELDS: &[&str] =
-    &["kind", "source", "provider", "actor", "repository", "title", "url", "severity", "subject", "label"];
+    &["kind", "source", "provider", "actor", "repository", "title", "url", "severity", "subject", "label", "path"];
 
 /// Fields that name accounts, repositories and labels: GitHub keeps their case and ignores it. Branches, tags and
 /// kinds are what they are written.
-const CASELESS: &[&str] = &["actor", "repository", "label", "labels", "reviewer", "assignee", "merged_by", "member"];
+const CASELESS: &[&str] =
+    &["actor", "author", "repository", "label", "labels", "reviewer", "assignee", "merged_by", "member"];
 
 /// Of code, the kinds of high signal.
 const CODE_KINDS: &[&str] = &[
@@ -155,8 +159,8 @@ pub fn pattern(field: &str, text: &str) -> WildMatch {
 /// Lays the rules over an event, at this moment by the clock on the wall.
 pub fn route(rules: &[Rule], event: &Event, now: LocalTime) -> Route {
     let mut route = Route::default();
-    for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.matches(event)) {
-        let is_muted = rule.mute.as_ref().is_some_and(|mute| mute.contains(now));
+    for (index, (rule, verdict)) in judge(rules, event, now).enumerate() {
+        let Verdict::Matches { is_muted } = verdict else { continue };
         let muted = if is_muted { " (muted)" } else { "" };
         route.matched.push(format!("{}{muted}", rule.label(index)));
         for target in rule.to.iter().filter(|_| !is_muted) {
@@ -169,11 +173,52 @@ pub fn route(rules: &[Rule], event: &Event, now: LocalTime) -> Route {
         if route.cue.is_none() {
             route.cue.clone_from(&rule.cue);
         }
-        if rule.stop {
-            break;
-        }
     }
     route
+}
+
+/// What comes of a rule for one event.
+#[derive(Debug)]
+enum Verdict<'r> {
+    /// It matches; while it is muted it sends nothing.
+    Matches {
+        is_muted: bool,
+    },
+    Differs(Mismatch<'r>),
+    /// The rule at this place has ended the list.
+    NotReached {
+        stopped_by: usize,
+    },
+}
+
+/// The first reason why a rule does not match.
+#[derive(Debug)]
+struct Mismatch<'r> {
+    place: Place,
+    field: &'r str,
+    patterns: &'r [WildMatch],
+}
+
+/// Which of a rule's conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    When,
+    Unless,
+}
+
+/// Every rule with what comes of it, in order: what routes and what explains the route.
+fn judge<'r>(rules: &'r [Rule], event: &Event, now: LocalTime) -> impl Iterator<Item = (&'r Rule, Verdict<'r>)> {
+    let mut stopped_by = None;
+    rules.iter().enumerate().map(move |(index, rule)| {
+        if let Some(stopped_by) = stopped_by {
+            return (rule, Verdict::NotReached { stopped_by });
+        }
+        if let Some(mismatch) = rule.mismatch(event) {
+            return (rule, Verdict::Differs(mismatch));
+        }
+        stopped_by = rule.stop.then_some(index);
+        (rule, Verdict::Matches { is_muted: rule.mute.as_ref().is_some_and(|mute| mute.contains(now)) })
+    })
 }
 
 /// What holds without any `[[rules]]`: a small set of high signal to every sink, and what fails. A repository's failures
@@ -219,7 +264,11 @@ pub fn why_never(rule: &Rule, known_kinds: &[&str], sources: &[&str]) -> Option<
     for (field, patterns) in &rule.when.fields {
         let vetoes = unless.map_or(&[][..], |unless| unless.patterns(field));
         if let Some(values) = closed_set(field, known_kinds, sources) {
-            let wanted: Vec<&str> = values.iter().copied().filter(|value| matches_any(patterns, value)).collect();
+            let is_wanted = |value: &&str| match field.as_str() {
+                "kind" => Place::When.kinds(value).any(|kind| matches_any(patterns, kind)),
+                _ => matches_any(patterns, value),
+            };
+            let wanted: Vec<&str> = values.iter().copied().filter(is_wanted).collect();
             if wanted.is_empty() {
                 return Some(format!("when.{field} matches none of {}", values.join(", ")));
             }
@@ -248,11 +297,31 @@ impl Rule {
         self.name.clone().unwrap_or_else(|| format!("rule {}", index + 1))
     }
 
-    fn matches(&self, event: &Event) -> bool {
-        self.when.fields.iter().all(|(field, patterns)| field_matches(event, field, patterns))
-            && !self.unless.as_ref().is_some_and(|unless| {
-                unless.fields.iter().any(|(field, patterns)| field_matches(event, field, patterns))
-            })
+    /// Why it does not match, if it does not.
+    fn mismatch(&self, event: &Event) -> Option<Mismatch<'_>> {
+        let unless = self.unless.iter().flat_map(|unless| Place::Unless.fields(unless));
+        Place::When.fields(&self.when).chain(unless).find(|field| field.decides_against(event))
+    }
+}
+
+impl Mismatch<'_> {
+    fn decides_against(&self, event: &Event) -> bool {
+        let is_met = any_value(event, self.place, self.field, |value| matches_any(self.patterns, value));
+        is_met == (self.place == Place::Unless)
+    }
+}
+
+impl Place {
+    /// What each field of the condition would be a mismatch of.
+    fn fields(self, condition: &Condition) -> impl Iterator<Item = Mismatch<'_>> {
+        condition.fields.iter().map(move |(field, patterns)| Mismatch { place: self, field, patterns })
+    }
+
+    /// The kinds that an event of this kind passes for. Who waits for green must not miss the green after red, so `when`
+    /// takes what is fixed for what has passed as well; who keeps the green away by `unless` does not mean that one.
+    fn kinds(self, kind: &str) -> impl Iterator<Item = &str> {
+        let also = (self == Place::When && kind == CI_FIXED).then_some(CI_PASSED);
+        std::iter::once(kind).chain(also)
     }
 }
 
@@ -276,26 +345,31 @@ impl Condition {
     }
 }
 
-/// Whether one of the patterns matches the field. A field that the event lacks matches nothing, not even `*`.
-fn field_matches(event: &Event, field: &str, patterns: &[WildMatch]) -> bool {
+/// Whether one of the values that the field has is so. A field that the event lacks has none, so nothing matches it, not
+/// even `*`.
+fn any_value(event: &Event, place: Place, field: &str, mut is_so: impl FnMut(&str) -> bool) -> bool {
     match field {
-        "kind" => matches_any(patterns, &event.kind),
-        "source" => matches_any(patterns, &event.source),
-        "provider" => matches_any(patterns, &event.provider),
-        "actor" => matches_any(patterns, &event.actor),
-        "repository" => matches_any(patterns, &event.repository),
-        "title" => matches_any(patterns, &event.title),
-        "url" => event.url.as_ref().is_some_and(|url| matches_any(patterns, url)),
-        "severity" => matches_any(patterns, event.severity.name()),
-        "subject" => event.subject.as_ref().is_some_and(|subject| matches_any(patterns, subject)),
+        "kind" => place.kinds(&event.kind).any(is_so),
+        "source" => is_so(&event.source),
+        "provider" => is_so(&event.provider),
+        "actor" => is_so(&event.actor),
+        "repository" => is_so(&event.repository),
+        "title" => is_so(&event.title),
+        "url" => event.url.as_deref().is_some_and(is_so),
+        "severity" => is_so(event.severity.name()),
+        "subject" => event.subject.as_deref().is_some_and(is_so),
         // Who writes the plural means each of them as well.
         "label" | "labels" => match event.extra.get("labels") {
-            Some(Fact::Text(labels)) => labels.split(',').any(|label| matches_any(patterns, label.trim())),
+            Some(Fact::Text(labels)) => labels.split(',').any(|label| is_so(label.trim())),
+            _ => false,
+        },
+        "path" | "paths" => match event.extra.get("paths") {
+            Some(Fact::Text(paths)) => paths.lines().any(is_so),
             _ => false,
         },
         _ => match event.extra.get(field) {
-            Some(Fact::Text(text)) => matches_any(patterns, text),
-            Some(fact) => matches_any(patterns, &fact.to_string()),
+            Some(Fact::Text(text)) => is_so(text),
+            Some(fact) => is_so(&fact.to_string()),
             None => false,
         },
     }

@@ -49,6 +49,16 @@ impl Schedule {
         self.spans.iter().any(|span| span.contains(now))
     }
 
+    /// When it ends that holds at this moment; `None` when it never does.
+    pub fn ends(&self, now: LocalTime) -> Option<LocalTime> {
+        let week = 7 * DAY_MINUTES;
+        let begin = u16::from(now.weekday % 7) * DAY_MINUTES + now.minute;
+        (1..week)
+            .map(|later| (begin + later) % week)
+            .map(|minute| LocalTime { weekday: (minute / DAY_MINUTES) as u8, minute: minute % DAY_MINUTES })
+            .find(|moment| !self.contains(*moment))
+    }
+
     /// The spans as they were written.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.spans.iter().map(|span| span.text.as_str())
@@ -158,6 +168,18 @@ mod tests {
         let sunday = ["sun 22:00-24:00"];
         assert!(holds(&sunday, 6, 23, 59) && !holds(&sunday, 0, 0, 0));
         assert!(holds(&["sat-mon"], 6, 12, 0) && !holds(&["sat-mon"], 1, 12, 0));
+    }
+
+    #[test]
+    fn it_says_when_it_ends() {
+        let ends = |texts: &[&str], weekday: u8, hour: u16| {
+            let schedule = Schedule::parse(texts.iter().copied()).unwrap();
+            schedule.ends(LocalTime { weekday, minute: hour * 60 }).map(|moment| moment.to_string())
+        };
+        assert_eq!(ends(&["22:00-07:30"], 2, 23).as_deref(), Some("thu 07:30"));
+        assert_eq!(ends(&["22:00-07:30", "sat,sun"], 4, 23).as_deref(), Some("mon 07:30"));
+        assert_eq!(ends(&["sat,sun"], 6, 12).as_deref(), Some("mon 00:00"));
+        assert_eq!(ends(&["mon-sun"], 0, 0), None);
     }
 
     #[test]

@@ -59,6 +59,7 @@ const DEFAULTS: &[Row] = &[
     ("payment_succeeded", "green", 100, 60, 6, "d=32,o=7,b=200:b6,4e", 5),
     ("order_paid", "green", 100, 60, 6, "d=32,o=7,b=200:b6,4e", 5),
     ("alert_resolved", "green", 300, 150, 3, "d=8,o=6,b=200:e,c", 5),
+    ("ci_fixed", "green", 150, 100, 5, "d=16,o=6,b=180:e,g,8b", 5),
     ("ci_passed", "green", 400, 0, 1, "", 3),
     ("issue_closed", "green", 200, 200, 2, "", 3),
     ("success", "green", 200, 200, 3, "d=16,o=6,b=180:c,g", 4),
@@ -119,7 +120,7 @@ mod tests {
 
     const KINDS: &str = "issue_opened issue_closed issue_reopened issue_assigned issue_commented pr_opened pr_ready \
         pr_closed pr_merged pr_reopened pr_review_requested pr_approved pr_changes_requested pr_commented repo_starred \
-        repo_forked repo_watched push branch_created branch_deleted release_published ci_failed ci_passed \
+        repo_forked repo_watched push branch_created branch_deleted release_published ci_failed ci_passed ci_fixed \
         deployment_failed deployment_succeeded discussion_opened security_alert member_added sink_down test \
         alert_firing alert_resolved payment_succeeded payment_failed order_paid info success warning failure";
 

@@ -80,6 +80,20 @@ pub(super) fn forget(connection: &Connection, now: Timestamp) -> rusqlite::Resul
 }
 
 impl Reader {
+    /// The kind that an event of a delivery had when it was handled first; `None` when it has not been.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn first_kind(&self, delivery: i64, position: usize) -> Result<Option<String>, StoreError> {
+        self.connection()
+            .prepare_cached("SELECT kind FROM event WHERE delivery = ?1 AND position = ?2 AND replay = 0")
+            .and_then(|mut statement| {
+                let position = i64::try_from(position).unwrap_or(i64::MAX);
+                statement.query_row([delivery, position], |row| row.get(0)).optional()
+            })
+            .map_err(StoreError::database("read what an event was told as"))
+    }
+
     /// The kind and number of the last run that was noted, where one was.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod breaker;
 pub mod control;
 mod lane;
 mod router;
+mod runs;
 mod sender;
 mod upkeep;
 

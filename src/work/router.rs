@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use super::runs::Runs;
 use crate::{
     logfmt,
     provider::{self, Context, EVENTS_MAX, Normalised, Options},
@@ -47,12 +48,13 @@ pub struct Router {
 impl Router {
     /// Works until told to stop.
     pub fn run(self) {
+        let mut runs = Runs::new(self.store.clone());
         while !self.stop.is_told() {
             match self.store.claim_routable(BATCH) {
                 Ok(claimed) if claimed.is_empty() => {
                     self.wake.wait(LOOK_AGAIN);
                 }
-                Ok(claimed) => self.route(claimed),
+                Ok(claimed) => self.route(claimed, &mut runs),
                 // The store has logged the cause.
                 Err(_) => {
                     self.wake.wait(RECOVER);
@@ -61,11 +63,11 @@ impl Router {
         }
     }
 
-    fn route(&self, claimed: Vec<Routable>) {
+    fn route(&self, claimed: Vec<Routable>, runs: &mut Runs) {
         let mut decided: Vec<(Routable, Decision)> = claimed
             .into_iter()
             .map(|routable| {
-                let decision = self.decide(&routable);
+                let decision = self.decide(&routable, runs);
                 (routable, decision)
             })
             .collect();
@@ -77,15 +79,16 @@ impl Router {
             decided = held;
             self.wake.wait(RECOVER);
         }
+        runs.written();
         // The first thread wakes the next when there is more than it takes.
         for wake in self.senders.values().filter_map(|wakes| wakes.first()) {
             wake.wake();
         }
     }
 
-    fn decide(&self, routable: &Routable) -> Decision {
+    fn decide(&self, routable: &Routable, runs: &mut Runs) -> Decision {
         let decision =
-            catch_unwind(AssertUnwindSafe(|| self.understand(routable))).unwrap_or_else(|panic| Decision::Dead {
+            catch_unwind(AssertUnwindSafe(|| self.understand(routable, runs))).unwrap_or_else(|panic| Decision::Dead {
                 reason: format!(
                     "hookbell failed on it (a bug, please report it): {}",
                     super::sender::panic_text(&*panic)
@@ -115,7 +118,7 @@ impl Router {
         decision
     }
 
-    fn understand(&self, routable: &Routable) -> Decision {
+    fn understand(&self, routable: &Routable, runs: &mut Runs) -> Decision {
         let Some(provider) = routable.provider else {
             return Decision::Dead { reason: "its provider is not known to this version".to_owned() };
         };
@@ -139,7 +142,9 @@ impl Router {
         let now = self.zone.local(self.clock.wall());
         let routed: Vec<Routed> = events
             .into_iter()
-            .map(|mut event| {
+            .enumerate()
+            .map(|(position, mut event)| {
+                runs.compare(routable.id, position, &mut event);
                 let rule::Route { to, severity, cue, matched } = rule::route(&self.rules, &event, now);
                 event.severity = severity.map_or(event.severity, |least| event.severity.max(least));
                 Routed { event, to, cue, rules: matched }

@@ -15,4 +15,5 @@ mod invariants;
 mod main_job;
 mod payloads;
 mod providers;
+mod rules;
 mod way_out;

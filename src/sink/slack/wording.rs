@@ -71,6 +71,7 @@ fn line(event: &Event) -> String {
 
         "ci_failed" => format!("❌ CI failed in *{r}*: *{t}*{how}{on} started by @{a}"),
         "ci_passed" => format!("🟢 CI passed in *{r}*: *{t}*{on} started by @{a}"),
+        "ci_fixed" => format!("💚 CI fixed in *{r}*: *{t}*{on} started by @{a}"),
         "deployment_failed" => format!("💥 Deployment failed in *{r}*: *{t}*{on} started by @{a}"),
         "deployment_succeeded" => format!("📦 Deployment succeeded in *{r}*: *{t}*{on} started by @{a}"),
 

@@ -149,6 +149,11 @@ const SENTENCES: &[(&str, &str, &str)] = &[
         "🟢 CI passed in *acme/api*: *Crash at start* started by @octocat",
     ),
     (
+        "ci_fixed",
+        "💚 CI fixed in *acme/api*: *Crash at start* on *main* started by @octocat",
+        "💚 CI fixed in *acme/api*: *Crash at start* started by @octocat",
+    ),
+    (
         "deployment_failed",
         "💥 Deployment failed in *acme/api*: *Crash at start* on *main* started by @octocat",
         "💥 Deployment failed in *acme/api*: *Crash at start* started by @octocat",
