@@ -28,7 +28,7 @@ use crate::{
     store::{Portion, Role, RoleLock, Store, StoreError, StoreThreads},
     systemd,
     threads::{self, Stop, Wake},
-    time::{Clock, SystemClock, Zone},
+    time::{Clock, SystemClock},
     work::{
         self, Lane, LaneParts, Router, Sender, Upkeep,
         control::{self, Control, ControlStop},
@@ -259,7 +259,7 @@ impl Daemon {
         let router = Router {
             store: self.store.clone(),
             rules: settings.rules.clone(),
-            zone: Zone::system(),
+            zone: settings.zone.clone(),
             clock: clock.clone(),
             options: settings
                 .sources

@@ -222,6 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_tells_what_the_clock_shows() {
+        let local = |zone: &Zone, text: &str| zone.local(Timestamp::parse(text).unwrap()).to_string();
+        let utc = Zone::named("UTC").unwrap();
+        assert_eq!((utc.name(), local(&utc, "2026-11-22T22:30:59Z").as_str()), (Some("UTC"), "sun 22:30"));
+        assert!(Zone::named("Europe/Berln").is_none());
+        let Some(berlin) = Zone::named("Europe/Berlin") else {
+            println!("skipped: this machine has no time zones");
+            return;
+        };
+        assert_eq!(local(&berlin, "2026-11-22T23:30:00Z"), "mon 00:30");
+        assert_eq!(local(&berlin, "2026-07-01T23:30:00Z"), "thu 01:30");
+    }
+
+    #[test]
     fn a_step_moves_the_wall_clock_alone() {
         let clock = ManualClock::new(Timestamp::from_ms(0));
         clock.step_to(Timestamp::from_ms(1_000_000));

@@ -2,18 +2,39 @@
 
 use serde_json::json;
 
-use super::{Failure, Global, print_json, print_line};
-use crate::config;
+use super::{Failure, Global, explain, print_json, print_line, verify};
+use crate::{config, time::Timestamp};
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  hookbell check\n  hookbell check --config hookbell.toml --json")]
+#[command(after_help = "\
+Examples:
+  hookbell check
+  hookbell check --config hookbell.toml --json
+  hookbell check --explain 17                       why did delivery 17 go where it went?
+  hookbell check --explain 17 --at 2026-11-22T23:00:00Z
+  hookbell check --explain requests/1.json --source github
+
+--explain lays today's rules over a delivery: each rule with the first reason why it does not match. It reads no secret, so
+a sink whose secret is not set counts as one that is. `hookbell catch --record` and `verify` know recorded requests.")]
 pub(super) struct Arguments {
-    /// One JSON object with `problems` and, when there is no error, `settings`
+    /// Where this goes by the rules, and why: a stored delivery's number, or a recorded request's file (`-`: standard input)
+    #[arg(long, value_name = "DELIVERY")]
+    explain: Option<String>,
+    /// The recorded request's source, where its `url` does not name it
+    #[arg(long, value_name = "NAME", requires = "explain")]
+    source: Option<String>,
+    /// As of this time (RFC 3339 or Unix seconds), for rules that are muted [default: when it was received, else now]
+    #[arg(long, value_name = "TIME", requires = "explain", value_parser = verify::parse_time)]
+    at: Option<Timestamp>,
+    /// One JSON object: `problems` and, when there is no error, `settings`; of --explain, `events`
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn check(global: &Global, arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(what) = &arguments.explain {
+        return explain::explain(global, what, arguments.source.as_deref(), arguments.at, arguments.json);
+    }
     match global.load() {
         Ok(loaded) if arguments.json => print_json(&json!({
             "problems": loaded.warnings,

@@ -60,7 +60,7 @@ pub(super) struct Arguments {
 
 /// The file's form. Unknown keys are other programs' business, and a null is what is not there.
 #[derive(Deserialize)]
-struct Recorded {
+pub(super) struct Recorded {
     url: Option<String>,
     headers: Option<Map<String, Value>>,
     body: Option<String>,
@@ -69,17 +69,16 @@ struct Recorded {
 }
 
 pub(super) fn verify(global: &Global, arguments: &Arguments) -> Result<(), Failure> {
-    let recorded: Recorded = serde_json::from_slice(&read(&arguments.file)?)
-        .map_err(|error| Failure::Failed(format!("{} is not a recorded request: {error}", arguments.file.display())))?;
+    let recorded = Recorded::read(&arguments.file)?;
     let (mut terms, missing) = terms(global, arguments)?;
     if let Some(public_url) = &arguments.public_url {
         terms.public_url = Some(public_url.trim_end_matches('/').to_owned());
     }
     let at = match arguments.at {
         Some(at) => at,
-        None => received_at(&recorded, &arguments.file)?.unwrap_or_else(|| SystemClock.wall()),
+        None => recorded.received_at(&arguments.file)?.unwrap_or_else(|| SystemClock.wall()),
     };
-    let request = request(recorded, &arguments.file)?;
+    let request = recorded.request(&arguments.file)?;
     let verdict = provider::verify(&terms, request.clone(), at);
     // A variable without a secret may be the whole reason.
     let rejection =
@@ -169,38 +168,47 @@ fn flaws(terms: &Terms) -> Option<String> {
     (!flaws.is_empty()).then(|| flaws.join("; "))
 }
 
-/// When the request came, if the record says so. One that says it in other words would be judged at another time.
-fn received_at(recorded: &Recorded, file: &Path) -> Result<Option<Timestamp>, Failure> {
-    let Some(value) = &recorded.received_at else { return Ok(None) };
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Timestamp::parse(&text).map(Some).ok_or_else(|| {
-        let shown: String = table::printable(&text).chars().take(SHOWN_CHARS_MAX).collect();
-        let what = format!("received_at of {} is no time that can be read: `{shown}`", file.display());
-        Failure::Failed(format!("{what}; write RFC 3339 or Unix seconds, or say --at"))
-    })
-}
-
-fn request(recorded: Recorded, file: &Path) -> Result<Unverified, Failure> {
-    let mut headers = Headers::new();
-    for (name, value) in recorded.headers.iter().flatten() {
-        match value {
-            Value::Null => {}
-            Value::String(value) => headers.push(name, value.as_bytes()),
-            // The same header several times.
-            Value::Array(values) => {
-                values.iter().filter_map(Value::as_str).for_each(|value| headers.push(name, value.as_bytes()));
-            }
-            other => headers.push(name, other.to_string().as_bytes()),
-        }
+impl Recorded {
+    /// Reads the file; `-` is standard input.
+    pub(super) fn read(file: &Path) -> Result<Recorded, Failure> {
+        serde_json::from_slice(&read(file)?)
+            .map_err(|error| Failure::Failed(format!("{} is not a recorded request: {error}", file.display())))
     }
-    let body = match (recorded.body, recorded.body_base64) {
-        (Some(text), _) => text.into_bytes(),
-        (None, Some(text)) => base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(|error| Failure::Failed(format!("body_base64 of {}: {error}", file.display())))?,
-        (None, None) => Vec::new(),
-    };
-    Ok(Unverified { target: recorded.url.unwrap_or_default(), headers, body })
+
+    /// When the request came, if the record says so. One that says it in other words would be judged at another time.
+    pub(super) fn received_at(&self, file: &Path) -> Result<Option<Timestamp>, Failure> {
+        let Some(value) = &self.received_at else { return Ok(None) };
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Timestamp::parse(&text).map(Some).ok_or_else(|| {
+            let shown: String = table::printable(&text).chars().take(SHOWN_CHARS_MAX).collect();
+            let what = format!("received_at of {} is no time that can be read: `{shown}`", file.display());
+            Failure::Failed(format!("{what}; write RFC 3339 or Unix seconds, or say --at"))
+        })
+    }
+
+    /// The request itself.
+    pub(super) fn request(self, file: &Path) -> Result<Unverified, Failure> {
+        let mut headers = Headers::new();
+        for (name, value) in self.headers.iter().flatten() {
+            match value {
+                Value::Null => {}
+                Value::String(value) => headers.push(name, value.as_bytes()),
+                // The same header several times.
+                Value::Array(values) => {
+                    values.iter().filter_map(Value::as_str).for_each(|value| headers.push(name, value.as_bytes()));
+                }
+                other => headers.push(name, other.to_string().as_bytes()),
+            }
+        }
+        let body = match (self.body, self.body_base64) {
+            (Some(text), _) => text.into_bytes(),
+            (None, Some(text)) => base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .map_err(|error| Failure::Failed(format!("body_base64 of {}: {error}", file.display())))?,
+            (None, None) => Vec::new(),
+        };
+        Ok(Unverified { target: self.url.unwrap_or_default(), headers, body })
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -219,6 +227,6 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     read().map_err(|error: std::io::Error| Failure::Failed(format!("cannot read {}: {error}", path.display())))
 }
 
-fn parse_time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "neither RFC 3339 (2026-11-22T10:00:00Z) nor Unix seconds".to_owned())
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     bell::{self, Cue, Pin},
+    event::Severity,
     provider::{Algorithm, Encoding, Options, Place, Proof, Terms},
     rule::{Condition, Rule},
 };
@@ -17,7 +18,7 @@ pub const HIDDEN: &str = "(hidden)";
 
 /// The settings under the keys of the file, secrets hidden.
 pub fn effective_json(settings: &Settings) -> Value {
-    let Settings { file, door, store, sources, sinks, rules, bell, github: GitHub { api } } = settings;
+    let Settings { file, door, store, sources, sinks, zone, rules, bell, github: GitHub { api } } = settings;
     let named = |(name, value): (&String, Value)| (name.clone(), value);
     json!({
         "file": file.as_ref().map(|file| file.display().to_string()),
@@ -26,6 +27,7 @@ pub fn effective_json(settings: &Settings) -> Value {
         "github": { "api": api },
         "sources": sources.iter().map(|(name, source)| named((name, source_json(source)))).collect::<Map<_, _>>(),
         "sinks": sinks.iter().map(|(name, sink)| named((name, sink_json(sink)))).collect::<Map<_, _>>(),
+        "schedule": { "time_zone": zone.name() },
         "rules": rules.iter().map(rule_json).collect::<Vec<_>>(),
         "bell": bell_json(bell),
         "cues": bell.cues.iter().map(|(name, cue)| named((name, cue_json(cue)))).collect::<Map<_, _>>(),
@@ -39,7 +41,7 @@ pub fn effective(settings: &Settings) -> String {
         Some(file) => format!("# {}\n", file.display()),
         None => "# built-in defaults and the environment\n".to_owned(),
     };
-    for section in ["door", "store", "github", "sources", "sinks", "rules", "bell", "cues"] {
+    for section in ["door", "store", "github", "sources", "sinks", "schedule", "rules", "bell", "cues"] {
         match &tree[section] {
             Value::Array(tables) => {
                 for table in tables.iter().filter_map(Value::as_object) {
@@ -232,12 +234,17 @@ fn sink_json(sink: &Sink) -> Value {
 }
 
 fn rule_json(rule: &Rule) -> Value {
-    let Rule { name, when, unless, to, severity: _, mute: _, cue, stop } = rule;
+    let Rule { name, when, unless, to, severity, mute, cue, stop } = rule;
+    let window = to.iter().find_map(|target| target.digest.as_ref()).map(|digest| show_duration(digest.window));
     json!({
         "name": name,
         "when": condition_json(when),
         "unless": unless.as_ref().map(condition_json),
         "to": to.iter().map(|target| &target.sink).collect::<Vec<_>>(),
+        "channel": to.iter().find_map(|target| target.channel.as_ref()),
+        "digest": window,
+        "severity": severity.map(Severity::name),
+        "mute": mute.as_ref().map(|mute| mute.texts().collect::<Vec<_>>()),
         "cue": cue,
         "stop": stop,
     })

@@ -36,9 +36,10 @@ pub use self::{
     environment::{Environment, SYSTEM_FILE},
     problem::{Failure, Level, Problem},
     template::{SECRET_FILE, TEMPLATE},
+    value::show_duration,
 };
 pub use crate::rule::Order;
-use crate::{bell, provider::Terms, rule::Rule, secret::Secret};
+use crate::{bell, provider::Terms, rule::Rule, secret::Secret, time::Zone};
 
 /// A configuration is a page of text; what is larger is some other file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -73,8 +74,9 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Fa
     load_with(file, environment, Secrets::Needed)
 }
 
-/// The same for a command that only looks: where the database is and how the desk is wired, without any secret. Sources
-/// and the sinks that need a secret are left out.
+/// The same for a command that only looks: where the database is, how the desk is wired and what the rules say, without any
+/// secret. Sources have none then. Sinks that need one are left out; rules name them all the same, and are taken at their
+/// word that these can do what they ask of them.
 ///
 /// # Errors
 ///
@@ -141,6 +143,8 @@ pub struct Settings {
     pub sources: BTreeMap<String, Source>,
     /// The destinations, by name.
     pub sinks: BTreeMap<String, Sink>,
+    /// Where the clock on the wall stands that rules are muted by.
+    pub zone: Zone,
     /// The rules in order. Never empty: without `[[rules]]` the default set stands here.
     pub rules: Vec<Rule>,
     /// The desk.
@@ -202,7 +206,7 @@ pub struct GitHub {
 /// `[sources.NAME]`
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Whose rules its requests follow, and what proves them; there is a secret.
+    /// Whose rules its requests follow, and what proves them; there is a secret, unless none was asked for.
     pub terms: Terms,
     /// Addresses that may call.
     pub allow_from: AllowFrom,
@@ -275,6 +279,20 @@ impl SinkKind {
         match self {
             SinkKind::Slack { .. } => true,
             SinkKind::Bell => false,
+        }
+    }
+
+    /// Whether a rule may choose the channel in it.
+    pub fn has_channels(&self) -> bool {
+        match self {
+            SinkKind::Slack { .. } | SinkKind::Bell => false,
+        }
+    }
+
+    /// Its own channel, which a rule need not choose.
+    pub fn channel(&self) -> Option<&str> {
+        match self {
+            SinkKind::Slack { .. } | SinkKind::Bell => None,
         }
     }
 

@@ -136,7 +136,7 @@ pub(super) fn show_size(bytes: u64) -> String {
 }
 
 /// The duration as the file would have it, in the largest unit that loses nothing.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub fn show_duration(duration: Duration) -> String {
     let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     show(ms, &DURATIONS_MS[..5])
 }

@@ -302,6 +302,14 @@ pub fn judge(terms: &Terms, request: &Unverified, now: Timestamp) -> Result<usiz
     (terms.provider.rules().judge)(terms, request, now)
 }
 
+/// What a request says that happened, without any proof: for explaining by hand what a recorded one would mean.
+///
+/// # Errors
+/// When it does not say so.
+pub fn event_type(terms: &Terms, request: &Unverified) -> Result<String, Rejection> {
+    (terms.provider.rules().identify)(terms, request).map(|identity| identity.event_type)
+}
+
 /// Turns a request into a delivery: the proof first, then who and what, so that an unproven sender learns nothing about
 /// the rest.
 ///

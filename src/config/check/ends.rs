@@ -158,8 +158,12 @@ fn source(
     let options = options(&mut section, provider, report);
     section.finish(report);
 
-    let (Some(provider), Secrets::Needed) = (provider, around.secrets) else { return None };
+    let provider = provider?;
+    let (repeats, repeat_window) = (repeats.unwrap_or_default(), repeat_window.unwrap_or(REPEAT_WINDOW));
     let terms = Terms { provider, secrets, public_url: public_url.url.map(str::to_owned), options };
+    if around.secrets == Secrets::Unneeded {
+        return Some(Source { terms, allow_from, repeats, repeat_window });
+    }
     for flaw in provider.check(&terms) {
         match flaw {
             Flaw::Secret { index, what } if origins.len() > 1 => {
@@ -178,7 +182,6 @@ fn source(
     if terms.secrets.is_empty() {
         return None;
     }
-    let (repeats, repeat_window) = (repeats.unwrap_or_default(), repeat_window.unwrap_or(REPEAT_WINDOW));
     Some(Source { terms, allow_from, repeats, repeat_window })
 }
 

@@ -62,7 +62,8 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
     let sinks = sinks::sinks(root.section("sinks", report), retry, around, report);
     let mut bell = bell::bell(root.section("bell", report), around, report);
     bell.cues = cues::cues(root.section("cues", report), &bell::led_names(&bell), report);
-    let known = rules::Known { sources: &sources.names, sinks: &sinks, cues: &bell.cues };
+    let zone = rules::zone(root.section("schedule", report), report);
+    let known = rules::Known { sources: &sources.names, sinks: &sinks, cues: &bell.cues, secrets: around.secrets };
     let mut rules = rules::rules(root.get("rules"), &known, report);
     for target in rules.iter_mut().flat_map(|rule| &mut rule.to) {
         target.order = sinks.by_name.get(&target.sink).map(|sink| sink.order).unwrap_or_default();
@@ -76,6 +77,7 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
         github,
         sources: sources.by_name,
         sinks: sinks.by_name,
+        zone,
         rules,
         bell,
     }

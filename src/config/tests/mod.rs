@@ -7,6 +7,7 @@ use std::{collections::HashMap, ffi::OsString, fs, path::Path, time::Duration};
 use super::*;
 use crate::{
     bell::{BoardKind, Pin},
+    event::Severity,
     provider::Provider,
 };
 
@@ -51,7 +52,8 @@ fn line(problem: &Problem) -> String {
 fn defaults_are_the_contracts() {
     let Loaded { settings, warnings } = load(None, &both()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    let Settings { file, door, store, github, sources, sinks, rules, bell } = settings;
+    let Settings { file, door, store, github, sources, sinks, zone, rules, bell } = settings;
+    assert_eq!(zone.name(), Zone::system().name());
     assert_eq!(file, None);
     assert_eq!(github.api, "https://api.github.com");
     assert_eq!(door.listen, Listen::Tcp("127.0.0.1:5000".parse().unwrap()));
@@ -226,6 +228,73 @@ latch = false
 }
 
 #[test]
+fn a_rule_asks_for_more_than_sinks() {
+    let text = r##"
+[schedule]
+time_zone = "UTC"
+[sinks.slack]
+[sinks.dev]
+kind = "slack"
+webhook_url = { env = "DEV_URL" }
+[sinks.bell]
+[[rules]]
+name = "pushes"
+when = { kind = "push", path = "docs/*", author = "otto" }
+severity = "warning"
+mute = ["22:00-07:30", "sat,sun"]
+digest = "10 min"
+[[rules]]
+name = "pushes"
+to = ["bell", "slack"]
+mute = "mon-fri 09:00-17:00"
+digest = "1 day"
+[[rules]]
+to = ["slack"]
+digest = "10 s"
+mute = []
+[[rules]]
+to = ["dev"]
+channel = "#ops"
+digest = "10 s"
+"##;
+    let Loaded { settings, warnings } = good(text);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(settings.zone.name(), Some("UTC"));
+    let rules = &settings.rules;
+    let digest = |rule: usize, target: usize| {
+        let digest = rules[rule].to[target].digest.as_ref();
+        digest.map(|digest| (digest.group.as_str(), digest.window.as_secs()))
+    };
+    let sinks: Vec<&str> = rules[0].to.iter().map(|target| target.sink.as_str()).collect();
+    assert_eq!(sinks, ["bell", "slack"]);
+    // The bell shows each at once; the groups of two rules stay apart, whatever they are called.
+    assert_eq!((digest(0, 0), digest(0, 1)), (None, Some(("pushes (1)", 600))));
+    assert_eq!((digest(1, 0), digest(1, 1)), (None, Some(("pushes (2)", 86_400))));
+    assert_eq!(digest(2, 0), Some(("rule 3", 10)));
+    assert_eq!((rules[0].severity, rules[1].severity), (Some(Severity::Warning), None));
+    let spans = |rule: usize| rules[rule].mute.as_ref().map(|mute| mute.texts().collect::<Vec<_>>().join(" | "));
+    assert_eq!(spans(0).as_deref(), Some("22:00-07:30 | sat,sun"));
+    assert_eq!(spans(1).as_deref(), Some("mon-fri 09:00-17:00"));
+    assert_eq!(spans(2), None);
+    assert!(rules[3].to.is_empty(), "what its only sink can is not known while it is left out");
+
+    // Written back as it was read.
+    let text = effective(&settings);
+    for line in ["digest = \"10 min\"", "mute = [\"22:00-07:30\", \"sat,sun\"]", "time_zone = \"UTC\""] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(
+        check(&text).unwrap_err().iter().all(|problem| problem.what.starts_with("secrets are never values")),
+        "{text}"
+    );
+    // Without secrets the rules are taken at their word.
+    let text = "[sinks.slack]\n[[rules]]\nto = [\"slack\"]\nchannel = \" #ops\"";
+    let (unread, _) = check::check(None, text, &both(), Secrets::Unneeded);
+    let target = &unread.unwrap().rules[0].to[0];
+    assert_eq!((target.sink.as_str(), target.channel.as_deref()), ("slack", Some("#ops")));
+}
+
+#[test]
 fn no_pin_is_driven_that_the_file_does_not_name() {
     for board in ["", "board = \"auto\"", "board = \"chip\"", "board = \"pi\""] {
         let Loaded { settings, warnings } = good(&format!("[bell]\n{board}"));
@@ -317,7 +386,9 @@ fn looking_needs_no_secret() {
     let nothing = Environment::new(PathBuf::from("/srv"), PathBuf::from("/none"), |_| None);
     let loaded = load_without_secrets(None, &nothing).expect("no secret is asked for");
     assert_eq!(loaded.settings.store.path, Path::new("/srv/hookbell.db"));
-    assert!(loaded.settings.sources.is_empty());
+    assert!(loaded.settings.sources["github"].terms.secrets.is_empty());
+    assert_eq!(loaded.settings.sinks.keys().collect::<Vec<_>>(), ["bell"], "Slack cannot be reached without its URL");
+    assert_eq!(loaded.settings.rules[0].to, ["bell", "slack"], "but it is where events go");
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     assert!(load(None, &nothing).is_err());
 }
