@@ -3,6 +3,8 @@
 //! Start: store → board → player → senders → router → door → READY; stop in the opposite order, the bell ends dark.
 //! Nothing outside has to be up: a dead Slack or a missing LED never stops the door.
 
+mod sinks;
+
 use std::{
     collections::BTreeMap,
     fmt, io,
@@ -20,11 +22,10 @@ use signal_hook::{
 
 use crate::{
     bell::{self, Bell},
-    config::{self, Listen, Retry, Settings, SinkKind},
+    config::{self, Listen, Retry, Settings},
     door::{Counters, Door, Publisher, Told},
     event::Severity,
     http::{Client, Limits, Listener, Running, Server},
-    sink::{Sink, bell::BellSink, slack::SlackWebhook},
     store::{Portion, Role, RoleLock, Store, StoreError, StoreThreads},
     systemd,
     threads::{self, Stop, Wake},
@@ -220,7 +221,7 @@ impl Daemon {
         self.bell = Some(bell.clone());
         let ledger = self.store.clone();
         bell.when_shown(move |dispatches, at| ledger.note_shown(dispatches, at));
-        let client = Client::new();
+        let parts = sinks::Parts { store: self.store.clone(), bell: bell.clone(), client: Client::new() };
         let mut senders = BTreeMap::new();
         for (name, sink) in &settings.sinks {
             let wakes: Vec<Wake> = (0..sink.concurrency).map(|_| self.new_wake()).collect();
@@ -243,12 +244,7 @@ impl Daemon {
                 on_down: Box::new(move || drop(desk.ring(SINK_DOWN, Severity::Failure))),
             });
             for thread in 0..sink.concurrency {
-                let delivering: Box<dyn Sink> = match &sink.kind {
-                    SinkKind::Slack { webhook_url, interval } => {
-                        Box::new(SlackWebhook::new(webhook_url.clone(), *interval, client.clone()))
-                    }
-                    SinkKind::Bell => Box::new(BellSink::new(bell.clone())),
-                };
+                let delivering = sinks::build(name, &sink.kind, &parts).map_err(StartError::Store)?;
                 let sender = Sender { lane: lane.clone(), thread, sink: delivering };
                 let number = if thread == 0 { String::new() } else { format!("-{}", thread + 1) };
                 self.spawn(&format!("send-{name}{number}"), move || sender.run())?;

@@ -229,6 +229,18 @@ fn sink_json(sink: &Sink) -> Value {
                 "retry": retry,
             })
         }
+        SinkKind::SlackBot { token: _, channel, threads, api, interval } => {
+            json!({
+                "kind": "slack",
+                "token": HIDDEN,
+                "channel": channel,
+                "threads": threads,
+                "api": api,
+                "interval": show_duration(*interval),
+                "backlog_digest_at": backlog_digest_at.unwrap_or(0),
+                "retry": retry,
+            })
+        }
         SinkKind::Bell => json!({ "kind": "bell", "retry": retry }),
     }
 }

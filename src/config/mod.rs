@@ -269,6 +269,19 @@ pub enum SinkKind {
         /// Between two messages, after a short burst.
         interval: Duration,
     },
+    /// Slack by the token of an app's bot.
+    SlackBot {
+        /// The token, `xoxb-…`.
+        token: Secret,
+        /// Where to post: `#name`, or an id.
+        channel: String,
+        /// Whether what belongs to one subject is told in one thread.
+        threads: bool,
+        /// Where the web API stands, without a trailing slash.
+        api: String,
+        /// Between two messages of one channel, after a short burst.
+        interval: Duration,
+    },
     /// The desk.
     Bell,
 }
@@ -277,7 +290,7 @@ impl SinkKind {
     /// Whether it can tell many events in one message.
     pub fn bundles(&self) -> bool {
         match self {
-            SinkKind::Slack { .. } => true,
+            SinkKind::Slack { .. } | SinkKind::SlackBot { .. } => true,
             SinkKind::Bell => false,
         }
     }
@@ -285,6 +298,7 @@ impl SinkKind {
     /// Whether a rule may choose the channel in it.
     pub fn has_channels(&self) -> bool {
         match self {
+            SinkKind::SlackBot { .. } => true,
             SinkKind::Slack { .. } | SinkKind::Bell => false,
         }
     }
@@ -292,6 +306,7 @@ impl SinkKind {
     /// Its own channel, which a rule need not choose.
     pub fn channel(&self) -> Option<&str> {
         match self {
+            SinkKind::SlackBot { channel, .. } => Some(channel),
             SinkKind::Slack { .. } | SinkKind::Bell => None,
         }
     }
@@ -299,6 +314,7 @@ impl SinkKind {
     /// Whether it begins a conversation about each subject, so that one message is about one subject.
     pub fn converses(&self) -> bool {
         match self {
+            SinkKind::SlackBot { threads, .. } => *threads,
             SinkKind::Slack { .. } | SinkKind::Bell => false,
         }
     }

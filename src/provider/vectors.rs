@@ -19,7 +19,7 @@ fn folder() -> Option<PathBuf> {
 }
 
 /// A file of that folder, read as JSON.
-pub(super) fn json(path: &str) -> Option<Value> {
+pub(crate) fn json(path: &str) -> Option<Value> {
     let path = folder()?.join(path);
     let bytes = fs::read(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
     Some(serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("parse {}: {error}", path.display())))

@@ -16,4 +16,5 @@ mod main_job;
 mod payloads;
 mod providers;
 mod rules;
+mod threads;
 mod way_out;

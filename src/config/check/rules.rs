@@ -8,7 +8,7 @@ use std::{
 use toml::de::DeValue;
 use wildmatch::WildMatch;
 
-use super::ends::Ends;
+use super::{ends::Ends, sinks};
 use crate::{
     bell::Cue,
     config::{
@@ -159,10 +159,7 @@ fn targets(
     known: &Known<'_>,
     report: &mut Report,
 ) -> Vec<Target> {
-    let channel = section.read("channel", report, |node| match node.text()?.trim() {
-        "" => Err(Fault::new("a channel without a name").hint("write \"#ops\", or leave it out for the sink's own")),
-        channel => Ok(channel.to_owned()),
-    });
+    let channel = section.read("channel", report, sinks::channel);
     let window = section.read("digest", report, |node| value::duration(node, DIGEST_MIN..=DAY));
     let named = to.unwrap_or_else(|| known.sinks.names.iter().cloned().collect());
     // A sink that is left out, for want of its secret or with a problem of its own, is no reason to change the rules: it is

@@ -13,9 +13,16 @@ use crate::config::{
     secret::{self, Found, Origin},
     value::{self, DAY, SECOND},
 };
+use crate::secret::Secret;
 
 /// `interval` when the file says nothing: Slack takes one message a second and channel (docs.slack.dev, "Rate limits").
 const INTERVAL: Duration = SECOND;
+
+/// `api` when the file says nothing.
+const SLACK_API: &str = "https://slack.com/api";
+
+/// Slack's own names end at 80 characters.
+const CHANNEL_BYTES_MAX: usize = 321;
 
 /// `backlog_digest_at` when the file says nothing: nobody reads the twenty-first of as many messages.
 const BACKLOG_DIGEST_AT: usize = 20;
@@ -97,46 +104,126 @@ fn sink(
     Some(Sink { kind, retry, order, concurrency: 1, backlog_digest_at })
 }
 
+/// An incoming webhook, or the bot as soon as one of its keys is there.
 fn slack(section: &mut Section<'_>, around: &Around<'_>, report: &mut Report) -> Option<SinkKind> {
     let webhook_url = section.get("webhook_url");
-    let bot: Vec<Node<'_>> = ["token", "channel", "threads"].into_iter().filter_map(|key| section.get(key)).collect();
-    if let Some(first) = bot.first() {
-        let fault = match (&webhook_url, section.get("token")) {
-            (Some(_), Some(_)) => Fault::new("`webhook_url` and `token` are two ways of reaching Slack")
-                .hint("keep `webhook_url` and remove `token`"),
-            _ => Fault::new("posting to Slack by bot token is not available in this version")
-                .hint("use `webhook_url`, an incoming webhook, and remove `token`, `channel` and `threads`"),
-        };
-        report.error(&first.place, fault);
+    let bot: Vec<Node<'_>> =
+        ["token", "channel", "threads", "api"].into_iter().filter_map(|key| section.get(key)).collect();
+    let interval = section.read("interval", report, |node| value::duration(node, Duration::ZERO..=DAY));
+    let interval = interval.unwrap_or(INTERVAL);
+    match (webhook_url, bot.first()) {
+        (Some(_), Some(first)) => {
+            let fault = match section.get("token") {
+                Some(_) => Fault::new("`webhook_url` and `token` are two ways of reaching Slack")
+                    .hint("keep one of them and remove the other"),
+                None => Fault::new("an incoming webhook posts to the channel that it was made for, without threads")
+                    .hint("remove `channel`, `threads` and `api`, or use `token` in place of `webhook_url`"),
+            };
+            report.error(&first.place, fault);
+            None
+        }
+        (None, Some(_)) => slack_bot(section, interval, around, report),
+        (webhook_url, None) => {
+            let url = secret(section, webhook_url, "webhook_url", "SLACK_WEBHOOK_URL", around, report)?;
+            match address::check_url(url.expose()) {
+                Ok(()) => Some(SinkKind::Slack { webhook_url: url, interval }),
+                Err(fault) => {
+                    report.error(&section.place_of("webhook_url"), fault);
+                    None
+                }
+            }
+        }
+    }
+}
+
+fn slack_bot(
+    section: &mut Section<'_>,
+    interval: Duration,
+    around: &Around<'_>,
+    report: &mut Report,
+) -> Option<SinkKind> {
+    let channel = section.read("channel", report, channel);
+    if section.get("channel").is_none() {
+        let fault = Fault::new("`channel` is missing: a bot has no channel of its own");
+        report.error(&section.place, fault.hint("add channel = \"#name\", and invite the bot there"));
+    }
+    let threads = section.read("threads", report, Node::flag).unwrap_or(true);
+    let api = section.read("api", report, |node| {
+        let url = node.text()?.trim_end_matches('/');
+        address::check_url(url).map(|()| url.to_owned())
+    });
+    let api = api.unwrap_or_else(|| SLACK_API.to_owned());
+    let token = section.get("token");
+    let token = secret(section, token, "token", "SLACK_BOT_TOKEN", around, report)?;
+    if let Err(fault) = check_token(token.expose()) {
+        report.error(&section.place_of("token"), fault);
         return None;
     }
+    Some(SinkKind::SlackBot { token, channel: channel?, threads, api, interval })
+}
 
-    let interval = section.read("interval", report, |node| value::duration(node, Duration::ZERO..=DAY));
-    let origin = match webhook_url {
+/// The secret that a sink cannot do without. A desk without Slack is a desk all the same: the bell works.
+fn secret(
+    section: &Section<'_>,
+    node: Option<Node<'_>>,
+    key: &str,
+    variable: &str,
+    around: &Around<'_>,
+    report: &mut Report,
+) -> Option<Secret> {
+    let origin = match node {
         Some(node) => secret::origin(&node, &around.beside, report)?,
-        None => Origin::Variable("SLACK_WEBHOOK_URL".to_owned()),
+        None => Origin::Variable(variable.to_owned()),
     };
-    let place = section.place_of("webhook_url");
     if around.secrets == Secrets::Unneeded {
         return None;
     }
+    let place = section.place_of(key);
     match secret::fetch(&origin, around.environment) {
-        Ok(Found::Value(url)) => match address::check_url(url.expose()) {
-            Ok(()) => {
-                if let Some(fault) = secret::exposure(&origin) {
-                    report.warn(&place, fault);
-                }
-                return Some(SinkKind::Slack { webhook_url: url, interval: interval.unwrap_or(INTERVAL) });
+        Ok(Found::Value(secret)) => {
+            if let Some(fault) = secret::exposure(&origin) {
+                report.warn(&place, fault);
             }
-            Err(fault) => report.error(&place, fault),
-        },
-        // A desk without Slack is a desk all the same: the bell works.
+            return Some(secret);
+        }
         Ok(Found::Unset { variable, .. }) => {
             report.warn(&place, Fault::new(format!("{variable} is not set. Skipping Slack notification.")));
         }
         Err(fault) => report.error(&place, fault),
     }
     None
+}
+
+/// A channel of Slack's: `#name`, or an id.
+pub(super) fn channel(node: &Node<'_>) -> Result<String, Fault> {
+    let channel = node.text()?;
+    let is_id = |text: &str| {
+        let plain = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+        plain && text.len() >= 3 && text.starts_with(['C', 'G', 'D', 'U'])
+    };
+    let is_name = |name: &str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
+    let is_channel = channel.strip_prefix('#').map_or_else(|| is_id(channel), is_name);
+    if is_channel && channel.len() <= CHANNEL_BYTES_MAX {
+        return Ok(channel.to_owned());
+    }
+    let fault = Fault::new(format!("`{channel}` is not a channel"));
+    Err(fault.hint("write \"#name\", or the id that Slack shows under the channel's details, such as \"C0123ABCD\""))
+}
+
+/// Says what is wrong with a token, without showing it.
+fn check_token(token: &str) -> Result<(), Fault> {
+    // With token rotation a token begins with xoxe. and goes on like the others.
+    let known = ["xoxb-", "xoxp-", "xoxe.xoxb-", "xoxe.xoxp-"];
+    let what = match token {
+        _ if !token.bytes().all(|byte| byte.is_ascii_graphic()) => "the token has characters that no token has",
+        _ if known.iter().any(|begin| token.starts_with(begin)) => return Ok(()),
+        _ if token.starts_with("https://") => "this is a URL; `webhook_url` takes that of an incoming webhook",
+        _ if token.starts_with("xapp-") => "this is an app-level token, which cannot post",
+        _ => "this is not the token of a bot",
+    };
+    let hint =
+        "copy the Bot User OAuth Token, which begins with xoxb-, from OAuth & Permissions in the Slack app's settings";
+    Err(Fault::new(what).hint(hint))
 }
 
 /// `[retry]` and `[sinks.NAME.retry]`: what the section says, laid over `base`.

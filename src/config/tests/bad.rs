@@ -104,12 +104,26 @@ fn every_rule_has_a_bad_snippet() {
         ("[sinks.x]", "sinks.x", "`x` does not say what it is; add kind"),
         ("[sinks.x]\nkind = \"slak\"", "sinks.x.kind", "did you mean `slack`?"),
         ("[sinks.x]\nkind = \"forward\"\nurl = \"https://x\"", "sinks.x.kind", "not available in this version"),
+        ("[sinks.slack]\ntoken = { env = \"T\" }", "sinks.slack", "`channel` is missing"),
+        ("[sinks.slack]\nthreads = true", "sinks.slack", "add channel = \"#name\""),
+        ("[sinks.slack]\nchannel = \"dev\"", "sinks.slack.channel", "`dev` is not a channel; write \"#name\""),
+        ("[sinks.slack]\nchannel = \"#dev\"\nthreads = 1", "sinks.slack.threads", "expected true or false"),
+        ("[sinks.slack]\nchannel = \"#dev\"\napi = \"http://slack.com/api\"", "sinks.slack.api", "use https"),
         (
-            "[sinks.slack]\ntoken = { env = \"T\" }",
+            "[sinks.slack]\nchannel = \"#dev\"\ntoken = { env = \"GITHUB_WEBHOOK_SECRET\" }",
             "sinks.slack.token",
-            "not available in this version; use `webhook_url`",
+            "not the token of a bot; copy the Bot User OAuth Token, which begins with xoxb-",
         ),
-        ("[sinks.slack]\nthreads = true", "sinks.slack.threads", "not available in this version"),
+        (
+            "[sinks.slack]\nchannel = \"#dev\"\ntoken = { env = \"SLACK_WEBHOOK_URL\" }",
+            "sinks.slack.token",
+            "this is a URL; `webhook_url`",
+        ),
+        (
+            "[sinks.slack]\nwebhook_url = { env = \"SLACK_WEBHOOK_URL\" }\nchannel = \"#dev\"",
+            "sinks.slack.channel",
+            "posts to the channel that it was made for",
+        ),
         (
             "[sinks.slack]\nwebhook_url = { env = \"SLACK_WEBHOOK_URL\" }\ntoken = { env = \"T\" }",
             "sinks.slack.token",
@@ -144,7 +158,7 @@ fn every_rule_has_a_bad_snippet() {
         ("[[rules]]\nmute = \"noon\"", "rules[0].mute", "`noon` is no span of time; write \"22:00-07:30\""),
         ("[[rules]]\nmute = 22", "rules[0].mute", "expected a text in quotes, found a whole number"),
         ("[[rules]]\nchannel = \"#ops\"", "rules[0].channel", "no sink of this rule has channels; Slack by bot token"),
-        ("[[rules]]\nchannel = \" \"", "rules[0].channel", "a channel without a name"),
+        ("[[rules]]\nchannel = \" \"", "rules[0].channel", "` ` is not a channel; write \"#name\""),
         ("[[rules]]\ndigest = \"9 s\"", "rules[0].digest", "9 s is outside 10 s to 1 days"),
         ("[[rules]]\ndigest = 10", "rules[0].digest", "a duration needs a unit"),
         (

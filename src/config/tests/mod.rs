@@ -124,6 +124,40 @@ fn a_sink_without_its_url_is_left_out_and_its_rules_stay_valid() {
 }
 
 #[test]
+fn a_bot_posts_to_its_channel_in_threads_unless_told_otherwise() {
+    let with = |text: &str, token: Option<&str>| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("hookbell.toml");
+        fs::write(&file, text).unwrap();
+        let mut variables = vec![("GITHUB_WEBHOOK_SECRET", KEY)];
+        variables.extend(token.map(|token| ("SLACK_BOT_TOKEN", token)));
+        (load(Some(&file), &surroundings(&variables)).unwrap(), load_without_secrets(Some(&file), &surroundings(&[])))
+    };
+    let (Loaded { settings, warnings }, unread) = with("[sinks.slack]\nchannel = \"#dev\"\n", Some("xoxb-1-2-geheim"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let kind = &settings.sinks["slack"].kind;
+    let SinkKind::SlackBot { token, channel, threads, api, interval } = kind else { panic!("{kind:?}") };
+    assert_eq!((token.expose(), channel.as_str(), *threads), ("xoxb-1-2-geheim", "#dev", true));
+    assert_eq!((api.as_str(), *interval), ("https://slack.com/api", Duration::from_secs(1)));
+    assert!(kind.bundles() && kind.converses());
+    let text = effective(&settings);
+    assert!(text.contains("token = \"(hidden)\"") && text.contains("channel = \"#dev\""), "{text}");
+    assert!(!text.contains("geheim") && !format!("{settings:?}").contains("geheim"), "{text}");
+    assert!(unread.unwrap().settings.sinks.is_empty());
+
+    let text = "[sinks.slack]\ntoken = { env = \"SLACK_BOT_TOKEN\" }\nchannel = \"C0123ABCD\"\nthreads = false\n\
+                api = \"http://127.0.0.1:5050/api/\"\n";
+    let (Loaded { settings, .. }, _) = with(text, Some("xoxp-1"));
+    let kind = &settings.sinks["slack"].kind;
+    assert!(matches!(kind, SinkKind::SlackBot { api, .. } if api == "http://127.0.0.1:5050/api"), "{kind:?}");
+    assert!(kind.bundles() && !kind.converses());
+
+    let (Loaded { settings, warnings }, _) = with(text, None);
+    assert_eq!(warnings[0].what, "SLACK_BOT_TOKEN is not set. Skipping Slack notification.");
+    assert!(settings.sinks.is_empty());
+}
+
+#[test]
 fn the_contracts_example_loads() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("new.secret"), "another-secret\n").unwrap();
@@ -288,7 +322,7 @@ digest = "10 s"
         "{text}"
     );
     // Without secrets the rules are taken at their word.
-    let text = "[sinks.slack]\n[[rules]]\nto = [\"slack\"]\nchannel = \" #ops\"";
+    let text = "[sinks.slack]\n[[rules]]\nto = [\"slack\"]\nchannel = \"#ops\"";
     let (unread, _) = check::check(None, text, &both(), Secrets::Unneeded);
     let target = &unread.unwrap().rules[0].to[0];
     assert_eq!((target.sink.as_str(), target.channel.as_deref()), ("slack", Some("#ops")));

@@ -1,13 +1,14 @@
-//! What Slack's answer means for the parcel. Owns the vocabulary of an incoming webhook's answers; refuses to know HTTP
-//! and retries' timing.
+//! What Slack's answer means for the parcel. Owns the vocabulary of an incoming webhook's answers and of the web API's;
+//! refuses to know HTTP and retries' timing.
 //!
-//! The body decides before the status: an incoming webhook answers with a short code, and the statuses that come with
-//! one code differ between Slack's own changelog (2016-05-17, "Changes to errors for incoming webhooks"), its later
-//! documentation and what clients have seen.
+//! The body decides before the status. The web API says 200 to nearly everything; an incoming webhook answers with a short
+//! code, and the statuses that come with one code differ between Slack's own changelog (2016-05-17, "Changes to errors for
+//! incoming webhooks"), its later documentation and what clients have seen.
 
 use std::{borrow::Cow, time::Duration};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::mrkdwn::turns_text;
 use crate::sink::{Fault, Outcome};
@@ -21,6 +22,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(86_400);
 
 const QUOTE_CHARS_MAX: usize = 200;
 const RECEIPT_CHARS_MAX: usize = 100;
+const ID_CHARS_MAX: usize = 80;
 
 /// The webhook itself is at fault, and what repairs it. Every message would fail the same way, so none is given up:
 /// they wait until somebody has read the reason.
@@ -53,11 +55,193 @@ const FORM: &[&str] = &[
     "msg_too_long",
     "no_text",
     "too_many_attachments",
+    // The web API's words for the same.
+    "invalid_arguments",
+    "invalid_array_arg",
+    "invalid_json",
+    "json_not_object",
 ];
 
 const RATE_LIMITED: &[&str] = &["ratelimited", "rate_limited", "message_limit_exceeded"];
 
 const TRANSIENT: &[&str] = &["rollup_error", "internal_error", "fatal_error", "service_unavailable", "request_timeout"];
+
+/// The token is at fault, or what it may do; beside the scope that is missing, which the answer names.
+const TOKEN: &[(&str, &str)] = &[
+    ("invalid_auth", "the token is wrong; copy the bot token from the Slack app's page and set SLACK_BOT_TOKEN"),
+    ("not_authed", "the token did not arrive; set SLACK_BOT_TOKEN, and look at what stands between"),
+    ("account_inactive", "the token's user or workspace is gone; install the Slack app again and set SLACK_BOT_TOKEN"),
+    ("token_revoked", "the token was revoked; install the Slack app again and set SLACK_BOT_TOKEN"),
+    ("token_expired", "the token has expired; turn off token rotation in the Slack app, and set SLACK_BOT_TOKEN"),
+    ("not_allowed_token_type", "it takes a bot token, xoxb-…; set SLACK_BOT_TOKEN"),
+    ("no_permission", "the token may not do this; give the Slack app the scope chat:write and install it again"),
+    ("missing_scope", "give the Slack app the scope and install it again"),
+    ("org_login_required", "the workspace is being moved to another organisation; wait, or ask its administrator"),
+    ("ekm_access_denied", "an administrator has suspended posting; ask them"),
+    ("team_access_not_granted", "the token has no access to the workspace; ask an administrator"),
+    ("access_denied", "an administrator forbids it; ask for permission"),
+    ("accesslimited", "this network may not use the workspace; ask an administrator"),
+    ("enterprise_is_restricted", "the organisation does not allow it; use a workspace's token"),
+    ("two_factor_setup_required", "the token's user has to set up two-factor authentication"),
+];
+
+/// The channel is at fault. There are many that begin with the last one.
+const CHANNEL: &[(&str, &str)] = &[
+    ("not_in_channel", "invite the bot: type /invite @ and its name in the channel"),
+    ("channel_not_found", "check the name; into a private channel the bot has to be invited: /invite @ and its name"),
+    ("is_archived", "restore the channel, or name another one"),
+    ("channel_is_archived", "restore the channel, or name another one"),
+    ("method_not_supported_for_channel_type", "the bot cannot post there; name another channel"),
+    ("cannot_post_to_channel", "the bot cannot post there; name another channel"),
+    ("restricted_action", "a setting of the workspace forbids the bot to post there; ask an administrator"),
+];
+
+/// The message that was answered to, or changed, is not there any more.
+const GONE: &[&str] = &["message_not_found", "thread_not_found", "invalid_thread_ts", "cannot_reply_to_message"];
+
+/// What the web API answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It did what it was asked.
+    Done(Posted),
+    /// It did not, or there was no answer.
+    Refused(Refusal),
+}
+
+/// What the web API says about a message that it took. Empty where it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Posted {
+    /// The channel's id.
+    pub channel: String,
+    /// The message's id within the channel.
+    pub ts: String,
+    /// The answer shows the message, and it is in no thread. Whoever answers to a message that was deleted gets no error:
+    /// the answer stands in the channel (slack-go/slack#1571).
+    pub is_alone: bool,
+}
+
+/// Why the web API did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Slack's word; empty where there is none.
+    pub code: String,
+    /// What is at fault.
+    pub at_fault: AtFault,
+    /// What that means for the message.
+    outcome: Outcome,
+}
+
+/// What stands in the way of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtFault {
+    /// Nothing that lasts.
+    Now,
+    /// The token.
+    Token,
+    /// The channel.
+    Channel,
+    /// The message's form.
+    Form,
+    /// What the message refers to: it is gone.
+    Gone,
+    /// Something else.
+    Other,
+}
+
+impl Refusal {
+    /// What became of the message. A channel that only a rule `asked` for must not keep the others waiting: the message is
+    /// given up, and can be requeued once that is repaired.
+    pub fn outcome(self, asked: &str) -> Outcome {
+        match self.outcome {
+            Outcome::Retry { reason, .. } if self.at_fault == AtFault::Channel && !asked.is_empty() => {
+                let channel = harmless(asked, RECEIPT_CHARS_MAX);
+                Outcome::Dead { reason: format!("{reason} (a rule's channel: {channel}); then requeue it") }
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Slack's word, or what else there is to say.
+    pub fn why(&self) -> &str {
+        match &self.outcome {
+            Outcome::Retry { reason, .. } | Outcome::Dead { reason } => reason,
+            Outcome::Done { .. } | Outcome::Skipped { .. } => &self.code,
+        }
+    }
+
+    /// No answer came. Slack may have taken it; the reference in the message tells a repeat.
+    pub fn unanswered(failure: &str) -> Refusal {
+        Refusal { code: String::new(), at_fault: AtFault::Now, outcome: no_answer(failure) }
+    }
+}
+
+/// What the web API means by this status, body and `Retry-After`.
+pub fn reply(status: u16, body: &str, retry_after: Option<Duration>) -> Reply {
+    let json: Value = serde_json::from_str(body).unwrap_or_default();
+    let text = |name: &str| json[name].as_str().unwrap_or_default();
+    match json["ok"].as_bool() {
+        Some(true) => {
+            let message = &json["message"];
+            let is_alone = message["ts"].is_string() && message["thread_ts"].is_null();
+            return Reply::Done(Posted { channel: id(text("channel")), ts: id(text("ts")), is_alone });
+        }
+        // Slack repeats the message in its answer, of which we read the beginning: to take a cut one for a failure would
+        // mean to send the message for ever.
+        None if status == 200 && body.starts_with(r#"{"ok":true,"#) => {
+            let field =
+                |name: &str| body.split_once(&format!(r#""{name}":""#)).and_then(|(_, rest)| rest.split('"').next());
+            let [channel, ts] = ["channel", "ts"].map(|name| id(field(name).unwrap_or_default()));
+            return Reply::Done(Posted { channel, ts, is_alone: false });
+        }
+        _ => {}
+    }
+    let code = id(text("error"));
+    let retry = |reason, pause, fault| Outcome::Retry { reason, pause, fault };
+    let rate_limited = status == 429 || RATE_LIMITED.contains(&code.as_str());
+    let pause = retry_after.or(rate_limited.then_some(PAUSE_DEFAULT)).map(|pause| pause.clamp(PAUSE_MIN, PAUSE_MAX));
+    let known =
+        |list: &[(&str, &'static str)]| list.iter().find(|(known, _)| *known == code).map(|(_, remedy)| *remedy);
+    let restricted = code.starts_with("restricted_action").then_some("restricted_action");
+    let channel = CHANNEL.iter().find(|(known, _)| *known == restricted.unwrap_or(&code)).map(|(_, remedy)| *remedy);
+
+    let (at_fault, outcome) = if let Some(remedy) = known(TOKEN) {
+        let scope = match (code.as_str(), id(text("needed"))) {
+            ("missing_scope", needed) if !needed.is_empty() => format!(" {needed}"),
+            _ => String::new(),
+        };
+        (AtFault::Token, retry(format!("Slack says {code}{scope}: {remedy}"), pause, Fault::Configuration))
+    } else if let Some(remedy) = channel {
+        (AtFault::Channel, retry(format!("Slack says {code}: {remedy}"), pause, Fault::Configuration))
+    } else if FORM.contains(&code.as_str()) {
+        let reason = format!("Slack refuses the message: {code} (status {status}); please report it to hookbell");
+        (AtFault::Form, Outcome::Dead { reason })
+    } else if rate_limited {
+        let reason = format!("Slack asks us to slow down (status {status})");
+        (AtFault::Now, retry(reason, pause, Fault::Busy))
+    } else {
+        let reason = format!("Slack answered {status}: {}", quote(body));
+        match status {
+            _ if GONE.contains(&code.as_str()) => (AtFault::Gone, Outcome::Dead { reason }),
+            _ if TRANSIENT.contains(&code.as_str()) => (AtFault::Now, retry(reason, pause, Fault::Transient)),
+            // What Slack will say one day: the message may be good.
+            _ if !code.is_empty() => (AtFault::Other, retry(reason, pause, Fault::Transient)),
+            401 | 403..=405 | 410 => {
+                let reason = format!("{reason}; is `api` the address of Slack's web API?");
+                (AtFault::Now, retry(reason, pause, Fault::Configuration))
+            }
+            408 => (AtFault::Now, retry(reason, pause, Fault::Transient)),
+            400..=499 => (AtFault::Other, Outcome::Dead { reason }),
+            // 5xx; and good statuses without an answer of Slack's, as a captive portal gives.
+            _ => (AtFault::Now, retry(reason, pause, Fault::Transient)),
+        }
+    };
+    Reply::Refused(Refusal { code, at_fault, outcome })
+}
+
+/// An id or a code of Slack's, which ends in receipts and reasons.
+fn id(text: &str) -> String {
+    harmless(text, ID_CHARS_MAX)
+}
 
 /// What became of a message that Slack answered with this status, body and `Retry-After`.
 ///
@@ -254,6 +438,103 @@ mod tests {
                 assert!(matches!(judge(status, body, None), Outcome::Dead { .. }), "{status} {body}");
             }
         }
+    }
+
+    fn refusal(status: u16, body: &str, wish: Option<Duration>) -> Refusal {
+        match reply(status, body, wish) {
+            Reply::Refused(refusal) => refusal,
+            Reply::Done(posted) => panic!("{status} {body}: {posted:?}"),
+        }
+    }
+
+    fn error(code: &str) -> String {
+        format!(r#"{{"ok":false,"error":"{code}"}}"#)
+    }
+
+    #[test]
+    fn the_web_api_s_good_answers_say_where_the_message_is() {
+        let posted = |channel: &str, ts: &str, is_alone| {
+            Reply::Done(Posted { channel: channel.to_owned(), ts: ts.to_owned(), is_alone })
+        };
+        for (body, expected) in [
+            (r#"{"ok":true,"channel":"C1","ts":"17.1"}"#, posted("C1", "17.1", false)),
+            (r#"{"ok":true,"channel":"C1","ts":"17.1","message":{"text":"x"}}"#, posted("C1", "17.1", false)),
+            (r#"{"ok":true,"channel":"C1","ts":"1","message":{"ts":"1"}}"#, posted("C1", "1", true)),
+            (r#"{"ok":true,"channel":"C1","ts":"2","message":{"ts":"2","thread_ts":"1"}}"#, posted("C1", "2", false)),
+            (r#"{"ok":true,"channel":"C1","ts":"17.1","message":{"text":"cut he"#, posted("C1", "17.1", false)),
+            (r#"{"ok":true}"#, posted("", "", false)),
+        ] {
+            assert_eq!(reply(200, body, None), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_web_api_s_dead_configuration_names_its_remedy_whatever_the_status() {
+        for (code, at_fault, remedy) in [
+            ("invalid_auth", AtFault::Token, "SLACK_BOT_TOKEN"),
+            ("not_authed", AtFault::Token, "SLACK_BOT_TOKEN"),
+            ("account_inactive", AtFault::Token, "SLACK_BOT_TOKEN"),
+            ("token_revoked", AtFault::Token, "SLACK_BOT_TOKEN"),
+            ("token_expired", AtFault::Token, "SLACK_BOT_TOKEN"),
+            ("no_permission", AtFault::Token, "chat:write"),
+            ("org_login_required", AtFault::Token, "administrator"),
+            ("ekm_access_denied", AtFault::Token, "ask"),
+            ("not_in_channel", AtFault::Channel, "/invite @"),
+            ("channel_not_found", AtFault::Channel, "/invite @"),
+            ("is_archived", AtFault::Channel, "restore"),
+            ("restricted_action", AtFault::Channel, "administrator"),
+            ("restricted_action_read_only_channel", AtFault::Channel, "administrator"),
+        ] {
+            for status in STATUSES {
+                let refusal = refusal(*status, &error(code), None);
+                assert_eq!((refusal.code.as_str(), refusal.at_fault), (code, at_fault));
+                let Outcome::Retry { reason, fault, .. } = refusal.clone().outcome("") else {
+                    panic!("{status} {code}")
+                };
+                assert_eq!(fault, Fault::Configuration);
+                assert!(reason.starts_with(&format!("Slack says {code}: ")) && reason.contains(remedy), "{reason}");
+                let is_dead = matches!(refusal.outcome("#ops"), Outcome::Dead { reason } if reason.contains("#ops"));
+                assert_eq!(is_dead, at_fault == AtFault::Channel, "{code}");
+            }
+        }
+        let body = r#"{"ok":false,"error":"missing_scope","needed":"chat:write","provided":"x"}"#;
+        let why = "Slack says missing_scope chat:write: give the Slack app the scope and install it again";
+        assert_eq!(refusal(200, body, None).why(), why);
+    }
+
+    #[test]
+    fn the_web_api_s_other_refusals() {
+        use AtFault::{Form, Gone, Now, Other};
+        for (status, body, wish, at_fault, is_dead, pause) in [
+            (429, "", None, Now, false, seconds(30)),
+            (200, error("ratelimited").as_str(), seconds(7), Now, false, seconds(7)),
+            (200, &error("internal_error"), None, Now, false, None),
+            (200, &error("new_trouble"), None, Other, false, None),
+            (200, &error("message_not_found"), None, Gone, true, None),
+            (200, &error("thread_not_found"), None, Gone, true, None),
+            (200, &error("invalid_blocks"), None, Form, true, None),
+            (200, &error("msg_too_long"), None, Form, true, None),
+            (200, "<html>log in</html>", None, Now, false, None),
+            (302, "", None, Now, false, None),
+            (404, "not found", None, Now, false, None),
+            (413, "too large", None, Other, true, None),
+            (503, "", seconds(5), Now, false, seconds(5)),
+        ] {
+            let refusal = refusal(status, body, wish);
+            assert_eq!(refusal.at_fault, at_fault, "{status} {body}");
+            match refusal.outcome("") {
+                Outcome::Dead { .. } => assert!(is_dead, "{status} {body}"),
+                Outcome::Retry { pause: actual, .. } => {
+                    assert_eq!((false, pause), (is_dead, actual), "{status} {body}")
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(matches!(
+            refusal(200, &error("ratelimited"), None).outcome(""),
+            Outcome::Retry { fault: Fault::Busy, .. }
+        ));
+        assert!(refusal(404, "", None).why().contains("`api`"));
     }
 
     #[test]

@@ -1,189 +1,33 @@
-//! Slack by incoming webhook. Owns one parcel's way there: say it, post it, judge the answer; refuses to know how HTTP
-//! is spoken, when to try again, and what a rule wanted.
+//! Slack, by incoming webhook or by bot token. Owns the way of a parcel there: say it, post it, judge the answer;
+//! refuses to know how HTTP is spoken, when to try again, and what a rule wanted.
 //!
-//! In reading order: [`wording`] says it, `mrkdwn` makes foreign text harmless, [`message`] gives it Slack's shape,
-//! [`answer`] judges what came back.
+//! In reading order: [`wording`] says one event and [`digest`] many, `mrkdwn` makes foreign text harmless, [`message`]
+//! gives it Slack's shape, [`thread`] knows what a thread's first message shows, [`answer`] judges what came back;
+//! [`webhook`] and [`bot`] put them together.
 
 pub mod answer;
+pub mod bot;
+pub mod digest;
 pub mod message;
 mod mrkdwn;
+pub mod thread;
+pub mod webhook;
 pub mod wording;
 
-use std::time::{Duration, Instant};
+pub use self::{bot::SlackBot, webhook::SlackWebhook};
 
-use serde_json::Value;
-
-use super::{Outcome, Parcel, Sink};
-use crate::{
-    allowance::{Allowance, Rate},
-    http::{Answer, Client},
-    secret::Secret,
-};
-
-/// A Slack incoming webhook as a sink.
-pub struct SlackWebhook {
-    url: Secret,
-    client: Client,
-    rate: Rate,
-    allowance: Allowance,
-}
+const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
 /// Messages that may go out at once, after a rest. Slack lets "short bursts" pass and does not say how short.
 const BURST: u32 = 5;
 
-impl SlackWebhook {
-    /// Posts to `url`, a few at once and then one each `interval`.
-    pub fn new(url: Secret, interval: Duration, client: Client) -> SlackWebhook {
-        SlackWebhook { url, client, rate: Rate { every: interval, burst: BURST }, allowance: Allowance::default() }
-    }
-
-    /// Posts once. Neither a failure nor a body that leaves here contains the URL: who has it can post.
-    fn post(&self, message: &Value) -> Result<Answer, Outcome> {
-        let url = self.url.expose();
-        match self.client.post(url, "application/json; charset=utf-8", &[], message.to_string().as_bytes()) {
-            Ok(answer) => Ok(Answer { body: without_url(&answer.body, url), ..answer }),
-            Err(failure) => {
-                // What comes again then carries the same reference.
-                let doubt = if failure.may_have_arrived() { " (the message may have arrived)" } else { "" };
-                Err(answer::no_answer(&without_url(&format!("{failure}{doubt}"), url)))
-            }
-        }
-    }
-
-    fn try_both_forms(&self, parcel: &Parcel) -> Result<Outcome, Outcome> {
-        let reply = self.post(&message::message(parcel))?;
-        let Some(code) = answer::refused_form(&reply.body) else {
-            return Ok(answer::judge(reply.status, &reply.body, reply.retry_after));
-        };
-        // A plain message is better than none, and its receipt tells that the blocks need a look.
-        let reply = self.post(&message::plain(parcel))?;
-        match answer::judge(reply.status, &reply.body, reply.retry_after) {
-            Outcome::Done { receipt } => {
-                let receipt = receipt.unwrap_or_default();
-                Ok(Outcome::Done { receipt: Some(format!("{receipt} (as plain text after {code})")) })
-            }
-            other => Ok(other),
-        }
-    }
-}
-
-impl Sink for SlackWebhook {
-    /// A webhook posts to one channel, so there is one account.
-    fn take_turn(&mut self, _: &Parcel, now: Instant) -> Result<(), Duration> {
-        self.allowance.take(self.rate, now)
-    }
-
-    /// At most two posts, so within twice the time-out of one.
-    fn deliver(&mut self, parcel: &Parcel) -> Outcome {
-        match self.try_both_forms(parcel) {
-            Ok(outcome) | Err(outcome) => outcome,
-        }
-    }
-}
-
-/// `text` with the URL hidden, and its telling ends as well: clients print it without scheme, proxies print the path,
-/// and the last segment is the token.
-fn without_url(text: &str, url: &str) -> String {
-    let bare = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = bare.find('/').map_or("", |at| &bare[at..]);
-    let token = path.rsplit('/').next().unwrap_or_default();
-    let telling = [url, bare, path, token];
-    // A path as short as `/` tells nothing, and hiding it would garble every text.
+/// `text` with these hidden. What is as short as `/` tells nothing, and hiding it would garble every text.
+fn hidden(text: &str, telling: &[&str]) -> String {
     let telling = telling.iter().filter(|part| part.len() >= 8);
     telling.fold(text.to_owned(), |text, part| text.replace(part, "(hidden)"))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::{
-        io::{BufRead, BufReader, Read, Write},
-        net::TcpListener,
-    };
-
-    use super::*;
-    use crate::{
-        event::Event,
-        threads::{STACK_BYTES, spawn},
-    };
-
-    fn parcel() -> Parcel {
-        Parcel::of(Event::of("issue_opened"))
-    }
-
-    const PATH: &str = "/services/T000/B000/XXXXXXXXXXXXXXXX";
-
-    /// Delivers one parcel to a Slack on loopback that gives these answers in turn (`None`: it hangs up), with `URL` in a
-    /// body standing for its own URL. Returns the outcome and what was posted.
-    fn deliver(answers: &[Option<(u16, &str)>]) -> (Outcome, Vec<Value>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}{PATH}", listener.local_addr().unwrap());
-        let answers: Vec<Option<(u16, String)>> =
-            answers.iter().map(|answer| answer.map(|(status, body)| (status, body.replace("URL", &url)))).collect();
-        let slack = spawn("slack", STACK_BYTES, move || {
-            answers.iter().map(|answer| serve(&listener, answer.as_ref())).collect::<Vec<Value>>()
-        })
-        .unwrap();
-        let mut sink = SlackWebhook::new(Secret::new(url).unwrap(), Duration::ZERO, Client::new());
-        (sink.deliver(&parcel()), slack.join().unwrap())
-    }
-
-    fn serve(listener: &TcpListener, answer: Option<&(u16, String)>) -> Value {
-        let (stream, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(&stream);
-        let mut head = Vec::new();
-        while !head.ends_with("\r\n\r\n".as_bytes()) {
-            assert_ne!(reader.read_until(b'\n', &mut head).unwrap(), 0, "the head ended early");
-        }
-        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-        assert!(head.starts_with(&format!("post {}", PATH.to_ascii_lowercase())), "{head}");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-        let mut body = vec![0; length.parse().unwrap()];
-        reader.read_exact(&mut body).unwrap();
-        if let Some((status, text)) = answer {
-            let length = text.len();
-            write!(&stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}")
-                .unwrap();
-        }
-        serde_json::from_slice(&body).unwrap()
-    }
-
-    #[test]
-    fn one_post_is_enough_when_slack_takes_it() {
-        let (outcome, posted) = deliver(&[Some((200, "ok"))]);
-        assert_eq!(outcome, Outcome::Done { receipt: Some("ok".to_owned()) });
-        assert_eq!(posted, [message::message(&parcel())]);
-    }
-
-    #[test]
-    fn refused_blocks_are_said_plainly_once() {
-        let (outcome, posted) = deliver(&[Some((400, "invalid_blocks")), Some((200, "ok"))]);
-        assert_eq!(outcome, Outcome::Done { receipt: Some("ok (as plain text after invalid_blocks)".to_owned()) });
-        assert_eq!(posted, [message::message(&parcel()), message::plain(&parcel())]);
-
-        let (outcome, posted) = deliver(&[Some((400, "invalid_payload")), Some((400, "no_text"))]);
-        assert!(matches!(&outcome, Outcome::Dead { reason } if reason.contains("no_text")), "{outcome:?}");
-        assert_eq!(posted.len(), 2);
-
-        let (outcome, _) = deliver(&[Some((400, "invalid_payload")), None]);
-        assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
-    }
-
-    #[test]
-    fn no_reason_and_no_receipt_contains_the_url() {
-        let echo = format!("see URL, path {PATH}, token XXXXXXXXXXXXXXXX");
-        // The later ones so that the cut of a receipt, or of a reason, falls into the URL.
-        for body in [echo, format!("{}URL", "x".repeat(90)), format!("{}URL", "x".repeat(190))] {
-            for answer in [Some((500, body.as_str())), Some((404, &body)), Some((200, &body)), None] {
-                let (outcome, _) = deliver(&[answer]);
-                let shown = format!("{outcome:?}");
-                assert!(!shown.contains("T000") && !shown.contains("services") && !shown.contains("XXXX"), "{shown}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_short_path_garbles_no_text() {
-        assert_eq!(without_url("a/b: refused", "http://127.0.0.1:9/"), "a/b: refused");
-        assert_eq!(without_url("http://127.0.0.1:9/: refused", "http://127.0.0.1:9/"), "(hidden): refused");
-    }
+/// A receipt for each of `count` events that one message told.
+fn receipt_of(receipt: String, count: usize) -> String {
+    if count > 1 { format!("{receipt} in a digest of {count}") } else { receipt }
 }

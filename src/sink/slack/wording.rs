@@ -14,8 +14,8 @@ pub const UNITS_MAX: usize = 3_000;
 // longest fixed words all of them together stay below `UNITS_MAX`, which a test holds. GitHub's own limits are 256
 // characters for a title, 39 for a login and 140 for owner/name.
 const TITLE_UNITS_MAX: usize = 450;
-const REPOSITORY_UNITS_MAX: usize = 160;
-const ACTOR_UNITS_MAX: usize = 80;
+pub(super) const REPOSITORY_UNITS_MAX: usize = 160;
+pub(super) const ACTOR_UNITS_MAX: usize = 80;
 const DETAIL_UNITS_MAX: usize = 100;
 const NUMBER_UNITS_MAX: usize = 20;
 
@@ -28,8 +28,13 @@ pub fn sentence(event: &Event) -> String {
     }
 }
 
-/// The first line. Every variable in it is harmless by now: see [`mrkdwn`].
-fn line(event: &Event) -> String {
+/// The emoji of an event's kind.
+pub fn emoji(event: &Event) -> String {
+    line(event).split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// The first line. Every variable in it is harmless by now: see `mrkdwn`.
+pub fn line(event: &Event) -> String {
     let r = or(mrkdwn::text(&event.repository, REPOSITORY_UNITS_MAX), UNKNOWN_REPOSITORY);
     let t = or(mrkdwn::text(&event.title, TITLE_UNITS_MAX), NO_TITLE);
     let a = or(mrkdwn::actor(&event.actor, ACTOR_UNITS_MAX), SOMEONE);
@@ -150,7 +155,7 @@ fn or(text: String, fallback: &str) -> String {
 }
 
 /// `#7 `, or nothing where the event has no number.
-fn number(event: &Event) -> String {
+pub(super) fn number(event: &Event) -> String {
     let number = match event.extra.get("number") {
         Some(Fact::Number(number)) => number.to_string(),
         Some(Fact::Text(text)) => mrkdwn::text(text.trim_start_matches('#'), NUMBER_UNITS_MAX),

@@ -1,4 +1,5 @@
-//! A stand-in for Slack that plays a script: each request gets the next answer, and `ok` after the last.
+//! A stand-in for Slack that plays a script: each request gets the next answer, and after the last that all is well. It is an
+//! incoming webhook, and beneath `/api/` the web API.
 
 use std::{
     collections::VecDeque,
@@ -34,6 +35,8 @@ impl Act {
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) at: Instant,
+    /// What was called: `/api/chat.postMessage`.
+    pub(crate) path: String,
     pub(crate) json: Value,
 }
 
@@ -45,6 +48,8 @@ impl Message {
 
 pub(crate) struct Slack {
     pub(crate) url: String,
+    /// Where the web API stands.
+    pub(crate) api: String,
     messages: Receiver<Message>,
 }
 
@@ -55,21 +60,22 @@ impl Slack {
 
     pub(crate) fn with_script(acts: impl IntoIterator<Item = Act>) -> Slack {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}/services/T000/B000/secret-part", listener.local_addr().expect("bound"));
+        let address = listener.local_addr().expect("bound");
+        let (url, api) = (format!("http://{address}/services/T000/B000/secret-part"), format!("http://{address}/api"));
         let mut script: VecDeque<Act> = acts.into_iter().collect();
         let (sender, messages) = channel();
         // Ends with the test's process.
         thread::spawn(move || {
             let mut held = Vec::new();
-            for stream in listener.incoming().map_while(Result::ok) {
+            for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
                 let act = script.pop_front().unwrap_or(Act::OK);
                 if matches!(act, Act::Hang) {
                     held.push(stream.try_clone().expect("a socket"));
                 }
-                serve(stream, &act, &sender);
+                serve(stream, &act, number, &sender);
             }
         });
-        Slack { url, messages }
+        Slack { url, api, messages }
     }
 
     /// The messages that have come and were not asked for yet.
@@ -83,14 +89,18 @@ impl Slack {
     }
 }
 
-fn serve(stream: TcpStream, act: &Act, messages: &Sender<Message>) {
+fn serve(stream: TcpStream, act: &Act, number: usize, messages: &Sender<Message>) {
     // Clients keep their connection: answer until they leave.
     let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
     let mut length = 0;
+    let mut path = String::new();
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).unwrap_or(0) == 0 {
             return;
+        }
+        if path.is_empty() {
+            path = line.split(' ').nth(1).unwrap_or_default().to_owned();
         }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().expect("a length");
@@ -104,9 +114,12 @@ fn serve(stream: TcpStream, act: &Act, messages: &Sender<Message>) {
         return;
     }
     let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let is_api = path.starts_with("/api/");
     // The test may have ended meanwhile.
-    let _ = messages.send(Message { at: Instant::now(), json });
+    let _ = messages.send(Message { at: Instant::now(), path, json });
+    let well = format!(r#"{{"ok":true,"channel":"C0000DEV","ts":"1700000000.{number:06}"}}"#);
     let Act::Answer { status, body, retry_after_s } = act else { return };
+    let body = if is_api && *body == "ok" { well.as_str() } else { body };
     let retry_after = retry_after_s.map(|seconds| format!("Retry-After: {seconds}\r\n")).unwrap_or_default();
     let answer = format!(
         "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{retry_after}\r\n{body}",

@@ -1,0 +1,402 @@
+//! Slack by bot token: the web API's `chat.postMessage`, `chat.update` and `reactions.add`, a thread for each subject. Owns
+//! the order of these steps and hides the token; refuses to know what a thread's first line says (`thread`) and where
+//! conversations are kept.
+//!
+//! Each step is kept before the next: what was told is kept at once, by a synced commit, and what the first message
+//! shows when it shows it. A second try thus begins where the first one ended; only what was told when the power went before
+//! it was kept is told again, and its reference shows that.
+
+use std::{
+    collections::BTreeMap,
+    slice,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    BURST, CONTENT_TYPE,
+    answer::{self, AtFault, Posted, Refusal, Reply},
+    hidden,
+    message::Message,
+    receipt_of,
+    thread::Thread,
+};
+use crate::{
+    allowance::{Allowance, Rate},
+    http::Client,
+    secret::Secret,
+    sink::{Bundle, Conversation, Conversations, Fault, Outcome, Parcel, Sink},
+    time::Timestamp,
+};
+
+/// A conversation that nothing has joined for so long is over: nobody looks that far up.
+const UNTOUCHED_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Channels whose rates are remembered. Rules name a few.
+const CHANNELS_MAX: usize = 256;
+
+const POST: &str = "chat.postMessage";
+const UPDATE: &str = "chat.update";
+
+/// A Slack app's bot as a sink.
+pub struct SlackBot {
+    token: Secret,
+    channel: String,
+    api: String,
+    client: Client,
+    rate: Rate,
+    /// By the channel that a rule chose; empty is the sink's own.
+    allowances: BTreeMap<String, Allowance>,
+    /// Without these every parcel is a message of its own.
+    conversations: Option<Box<dyn Conversations>>,
+    /// What was told and could not be kept.
+    unkept: Option<Conversation>,
+}
+
+/// What is to be told: parcels of one channel, with conversations of one subject.
+#[derive(Clone, Copy)]
+struct Matter<'p> {
+    parcels: &'p [Parcel],
+    subject: &'p str,
+    /// The channel that a rule chose; empty for the sink's own.
+    asked: &'p str,
+}
+
+/// A message that Slack took.
+struct Said {
+    posted: Posted,
+    /// That it was taken in another form.
+    note: String,
+}
+
+impl SlackBot {
+    /// Posts to `channel` by the web API at `api`, to each channel a few at once and then one each `interval`; with
+    /// `conversations` into a thread for each subject.
+    pub fn new(
+        token: Secret,
+        channel: String,
+        api: &str,
+        interval: Duration,
+        conversations: Option<Box<dyn Conversations>>,
+        client: Client,
+    ) -> SlackBot {
+        SlackBot {
+            token,
+            channel,
+            api: api.trim_end_matches('/').to_owned(),
+            client,
+            rate: Rate { every: interval, burst: BURST },
+            allowances: BTreeMap::new(),
+            conversations,
+            unkept: None,
+        }
+    }
+
+    fn tell(&mut self, parcels: &[Parcel]) -> Result<Outcome, Outcome> {
+        let Some(first) = parcels.first() else { return Ok(done("nothing to tell".to_owned(), 0)) };
+        let asked = first.channel.as_deref().unwrap_or_default();
+        match &first.subject {
+            // What happens on a branch that no pull request has goes on for ever: in a thread nobody would see it.
+            Some(subject) if self.conversations.is_some() && first.event.on_branch().as_ref() != Some(subject) => {
+                self.keep_rest()?;
+                self.tell_in_thread(Matter { parcels, subject, asked })
+            }
+            _ => {
+                let said = self.say(POST, &[("channel", self.meant(asked))], &Message::of(parcels));
+                Ok(done(said.map_err(|refusal| refusal.outcome(asked))?.receipt(), parcels.len()))
+            }
+        }
+    }
+
+    fn tell_in_thread(&mut self, matter: Matter<'_>) -> Result<Outcome, Outcome> {
+        let Matter { parcels, subject, asked } = matter;
+        let Some(mut known) = self.find(subject, asked)? else { return self.begin(matter, Thread::default()) };
+        let mut thread = Thread::read(&known.state);
+        // A bundle may have grown since it was told.
+        let told = parcels.iter().rposition(|parcel| parcel.reference == known.last).map_or(0, |at| at + 1);
+        let rest = &parcels[told..];
+        let mut receipt = joined(&known, &thread);
+        let mut alone = None;
+        if let Some(next) = rest.first() {
+            let is_elsewhere = !thread.meant.is_empty() && thread.meant != self.meant(asked);
+            let is_old = next.received.since(known.touched) > UNTOUCHED_MAX;
+            let matter_left = Matter { parcels: rest, ..matter };
+            if thread.ends_before(subject, next) {
+                return self.begin(matter_left, Thread::default());
+            }
+            if is_elsewhere || is_old {
+                return self.begin(matter_left, thread);
+            }
+            thread.fold(rest);
+            let place = [("channel", known.channel.as_str()), ("thread_ts", &known.ts)];
+            let message = Message::in_thread(rest);
+            let said = match self.say(POST, &place, &message) {
+                Ok(said) => said,
+                Err(gone) if gone.at_fault == AtFault::Gone => return self.begin(matter_left, thread),
+                Err(refusal) => return Err(refusal.outcome(asked)),
+            };
+            thread.joined.clone_from(&said.posted.ts);
+            receipt = joined(&known, &thread) + &said.note;
+            touch(&mut known, rest);
+            self.keep(&mut known, &thread)?;
+            alone = said.posted.is_alone.then_some((said.posted, message));
+        }
+
+        let before = thread.clone();
+        let is_behind = thread.shown != thread.state.line(subject).unwrap_or_default();
+        // Without the opening the message could only be made anew by losing it.
+        if (is_behind || alone.is_some()) && !thread.opening.is_empty() {
+            match (self.update(matter, &known, &mut thread)?, alone) {
+                (Updated::Yes, _) => {}
+                (Updated::Never(why), _) => receipt.push_str(&format!("; its first message stays as it is: {why}")),
+                // What was told now stands in the channel, and is the first message from now on.
+                (Updated::Gone, Some((posted, message))) => {
+                    receipt = format!("{}/{}", posted.channel, posted.ts);
+                    known.ts.clone_from(&posted.ts);
+                    open(&mut thread, &message);
+                    self.keep(&mut known, &thread)?;
+                    self.update(matter, &known, &mut thread)?;
+                }
+                (Updated::Gone, None) => {
+                    let parcels = if rest.is_empty() { parcels } else { rest };
+                    return self.begin(Matter { parcels, ..matter }, thread);
+                }
+            }
+        }
+        if let Some(why) = self.react(&known, &mut thread)? {
+            receipt.push_str(&format!("; no reaction: {why}"));
+        }
+        if thread != before {
+            self.keep(&mut known, &thread)?;
+        }
+        Ok(done(receipt, parcels.len()))
+    }
+
+    /// Begins a conversation, or begins it again with what is known: its first message is gone, too old, or elsewhere.
+    fn begin(&mut self, matter: Matter<'_>, mut thread: Thread) -> Result<Outcome, Outcome> {
+        let Matter { parcels, subject, asked } = matter;
+        thread.fold(parcels);
+        open(&mut thread, &Message::in_thread(parcels));
+        // It is said by the message itself.
+        thread.reacted = thread.state.reaction().unwrap_or_default().to_owned();
+        self.meant(asked).clone_into(&mut thread.meant);
+        let (line, message) = parent(subject, &thread);
+        let said = self.say(POST, &[("channel", self.meant(asked))], &message);
+        let said = said.map_err(|refusal| refusal.outcome(asked))?;
+        let Posted { channel, ts, .. } = &said.posted;
+        // Whoever does not say where the message is cannot be answered to.
+        if !channel.is_empty() && !ts.is_empty() {
+            thread.shown = line;
+            thread.joined.clone_from(ts);
+            let mut conversation = Conversation {
+                subject: subject.to_owned(),
+                asked: asked.to_owned(),
+                channel: channel.clone(),
+                ts: ts.clone(),
+                last: String::new(),
+                state: String::new(),
+                touched: Timestamp::from_ms(0),
+            };
+            touch(&mut conversation, parcels);
+            self.keep(&mut conversation, &thread)?;
+        }
+        Ok(done(said.receipt(), parcels.len()))
+    }
+
+    /// Lets the first message say how things stand.
+    fn update(&self, matter: Matter<'_>, known: &Conversation, thread: &mut Thread) -> Result<Updated, Outcome> {
+        let (line, message) = parent(matter.subject, thread);
+        let place = [("channel", known.channel.as_str()), ("ts", &known.ts)];
+        let refusal = match self.say(UPDATE, &place, &message) {
+            Ok(_) => {
+                thread.shown = line;
+                return Ok(Updated::Yes);
+            }
+            Err(refusal) => refusal,
+        };
+        match refusal.at_fault {
+            AtFault::Gone => Ok(Updated::Gone),
+            AtFault::Now | AtFault::Token => Err(refusal.outcome(matter.asked)),
+            // The event was told; a first message that cannot be changed (`cant_update_message`,
+            // `edit_window_closed`) is no reason to tell it again. The next line is tried again.
+            AtFault::Channel | AtFault::Form | AtFault::Other => {
+                thread.shown = line;
+                Ok(Updated::Never(refusal.why().to_owned()))
+            }
+        }
+    }
+
+    /// Says by a reaction how it ended, once; or why that cannot be.
+    fn react(&self, known: &Conversation, thread: &mut Thread) -> Result<Option<String>, Outcome> {
+        let Some(name) = thread.state.reaction().filter(|name| *name != thread.reacted) else { return Ok(None) };
+        let place = [("channel", known.channel.as_str()), ("timestamp", &known.ts), ("name", name)];
+        let why = match self.call("reactions.add", &at(&place, Value::Null)) {
+            Reply::Done(_) => None,
+            Reply::Refused(refusal) if refusal.code == "already_reacted" => None,
+            Reply::Refused(refusal) if refusal.at_fault == AtFault::Now => return Err(refusal.outcome("")),
+            // Without the scope reactions:write all else is as it should be.
+            Reply::Refused(refusal) => Some(refusal.why().to_owned()),
+        };
+        name.clone_into(&mut thread.reacted);
+        Ok(why)
+    }
+
+    /// Posts or changes a message, in the form that Slack takes.
+    fn say(&self, method: &str, place: &[(&str, &str)], message: &Message) -> Result<Said, Refusal> {
+        let arguments = |mut form: Value| {
+            // Not an argument of `chat.update`.
+            if let (UPDATE, Some(form)) = (method, form.as_object_mut()) {
+                form.remove("unfurl_links");
+            }
+            at(place, form)
+        };
+        let (reply, note) = match self.call(method, &arguments(message.blocks())) {
+            // A plain message is better than none, and its receipt tells that the blocks need a look.
+            Reply::Refused(Refusal { code, at_fault: AtFault::Form, .. }) => {
+                (self.call(method, &arguments(message.plain())), format!(" (as plain text after {code})"))
+            }
+            reply => (reply, String::new()),
+        };
+        match reply {
+            Reply::Done(posted) => Ok(Said { posted, note }),
+            Reply::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    /// Asks once. Neither a failure nor a body that leaves here contains the token.
+    fn call(&self, method: &str, arguments: &Value) -> Reply {
+        let token = self.token.expose();
+        let bearer = format!("Bearer {token}");
+        // Its last part is the secret one.
+        let secret = token.rsplit('-').next().unwrap_or_default();
+        let without_token = |text: &str| hidden(text, &[token, secret]);
+        let url = format!("{}/{method}", self.api);
+        let headers = [("Authorization", bearer.as_str())];
+        match self.client.post(&url, CONTENT_TYPE, &headers, arguments.to_string().as_bytes()) {
+            Ok(answer) => answer::reply(answer.status, &without_token(&answer.body), answer.retry_after),
+            Err(failure) => {
+                // What comes again then carries the same reference.
+                let doubt = if failure.may_have_arrived() { " (the message may have arrived)" } else { "" };
+                Reply::Refused(Refusal::unanswered(&without_token(&format!("{failure}{doubt}"))))
+            }
+        }
+    }
+
+    /// The channel as it is named in the configuration.
+    fn meant<'a>(&'a self, asked: &'a str) -> &'a str {
+        if asked.is_empty() { &self.channel } else { asked }
+    }
+
+    fn find(&self, subject: &str, asked: &str) -> Result<Option<Conversation>, Outcome> {
+        let found = self.conversations.iter().map(|all| all.find(subject, asked)).next();
+        found.unwrap_or(Ok(None)).map_err(ours)
+    }
+
+    fn keep(&mut self, conversation: &mut Conversation, thread: &Thread) -> Result<(), Outcome> {
+        conversation.state = thread.write();
+        self.unkept = Some(conversation.clone());
+        self.keep_rest()
+    }
+
+    /// Keeps what could not be kept before, so that it is not told again.
+    fn keep_rest(&mut self) -> Result<(), Outcome> {
+        if let (Some(conversation), Some(all)) = (&self.unkept, &self.conversations) {
+            all.keep(conversation).map_err(ours)?;
+        }
+        self.unkept = None;
+        Ok(())
+    }
+}
+
+/// What became of the first message.
+enum Updated {
+    Yes,
+    /// It cannot be changed.
+    Never(String),
+    Gone,
+}
+
+impl Sink for SlackBot {
+    fn take_turn(&mut self, parcel: &Parcel, now: Instant) -> Result<(), Duration> {
+        let channel = parcel.channel.as_deref().unwrap_or_default();
+        if self.allowances.len() >= CHANNELS_MAX && !self.allowances.contains_key(channel) {
+            // Who has rested is as good as unknown. Slack's own limit stands behind this one.
+            self.allowances.retain(|_, allowance| allowance.even_at().is_some_and(|even_at| even_at > now));
+            if self.allowances.len() >= CHANNELS_MAX {
+                self.allowances.pop_first();
+            }
+        }
+        self.allowances.entry(channel.to_owned()).or_default().take(self.rate, now)
+    }
+
+    /// At most seven posts.
+    fn deliver(&mut self, parcel: &Parcel) -> Outcome {
+        self.deliver_bundle(Bundle { parcels: slice::from_ref(parcel) })
+    }
+
+    fn deliver_bundle(&mut self, bundle: Bundle<'_>) -> Outcome {
+        match self.tell(bundle.parcels) {
+            Ok(outcome) | Err(outcome) => outcome,
+        }
+    }
+}
+
+impl Said {
+    fn receipt(&self) -> String {
+        format!("{}/{}{}", self.posted.channel, self.posted.ts, self.note)
+    }
+}
+
+/// The receipt of what joined last; what began the conversation is in no thread.
+fn joined(known: &Conversation, thread: &Thread) -> String {
+    let Conversation { channel, ts, .. } = known;
+    match thread.joined.as_str() {
+        joined if joined.is_empty() || joined == ts => format!("{channel}/{ts}"),
+        joined => format!("{channel}/{joined} in thread of {ts}"),
+    }
+}
+
+/// Notes that these have joined.
+fn touch(conversation: &mut Conversation, parcels: &[Parcel]) {
+    if let Some(last) = parcels.last() {
+        conversation.last.clone_from(&last.reference);
+        // By when they came: what is told late is no younger for it.
+        conversation.touched = conversation.touched.max(last.received);
+    }
+}
+
+/// From now on this is what the first message says below its line, and it does not show that line yet.
+fn open(thread: &mut Thread, message: &Message) {
+    message.body().clone_into(&mut thread.opening);
+    message.footer().clone_into(&mut thread.footer);
+    thread.shown = String::new();
+}
+
+/// The first line, and the first message with it.
+fn parent(subject: &str, thread: &Thread) -> (String, Message) {
+    let line = thread.state.line(subject);
+    (line.clone().unwrap_or_default(), Message::parent(line, &thread.opening, &thread.footer))
+}
+
+/// A call's arguments: the place and what goes there.
+fn at(place: &[(&str, &str)], what: Value) -> Value {
+    let mut arguments = match what {
+        Value::Object(arguments) => arguments,
+        _ => Map::new(),
+    };
+    arguments.extend(place.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))));
+    Value::Object(arguments)
+}
+
+fn done(receipt: String, count: usize) -> Outcome {
+    Outcome::Done { receipt: Some(receipt_of(receipt, count)) }
+}
+
+/// Slack is well; it is we who cannot go on.
+fn ours(why: String) -> Outcome {
+    Outcome::Retry { reason: why, pause: None, fault: Fault::Busy }
+}
+
+#[cfg(test)]
+mod tests;
