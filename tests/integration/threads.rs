@@ -3,6 +3,7 @@
 use std::fs;
 
 use hookbell::provider::{Provider, sample};
+use serde_json::json;
 
 use crate::harness::{Home, slack::Slack};
 
@@ -58,5 +59,62 @@ fn a_pull_request_is_one_thread_also_after_a_restart() {
     assert!(story.to_string().contains(receipt), "{story}");
     log.extend_from_slice(service.log());
     assert!(log.iter().all(|line| !line.contains("abcdefgh")), "{log:?}");
+    assert!(service.terminate().success());
+}
+
+#[test]
+fn the_runs_of_its_branch_join_a_pull_request_and_a_rule_may_choose_the_channel() {
+    let (home, slack) = (Home::new(), Slack::start());
+    let more = format!(
+        "[sinks.dev]\nkind = \"slack\"\ntoken = {{ file = \"slack.token\" }}\nchannel = \"#dev\"\napi = {:?}\n\
+         [[rules]]\nwhen = {{ kind = [\"pr_*\", \"ci_*\"] }}\nto = [\"dev\"]\n\
+         [[rules]]\nwhen = {{ kind = \"ci_failed\" }}\nto = [\"dev\"]\nchannel = \"#ops\"\n",
+        slack.api
+    );
+    home.configure(&slack.url, &more);
+    fs::write(home.path("slack.token"), TOKEN).expect("the token is written");
+    let mut service = home.start(&["run"]);
+    let repository = json!({ "full_name": "acme/api", "owner": { "login": "acme" } });
+    let pull = json!({
+        "action": "opened",
+        "number": 7,
+        "pull_request": {
+            "number": 7, "title": "Fix", "user": { "login": "ada" }, "base": { "ref": "main", "repo": repository },
+            "head": { "ref": "fix", "label": "acme:fix", "repo": repository },
+        },
+        "repository": repository,
+        "sender": { "login": "ada" },
+    });
+    let run = |number: u32, conclusion: &str| {
+        let run = json!({
+            "name": "tests", "head_branch": "fix", "run_number": number, "conclusion": conclusion,
+            "head_repository": repository, "actor": { "login": "ada" },
+        });
+        json!({ "action": "completed", "workflow_run": run, "repository": repository, "sender": { "login": "ada" } })
+    };
+    let steps = [("pull_request", pull), ("workflow_run", run(1, "failure")), ("workflow_run", run(2, "success"))];
+    for (at, (event, body)) in steps.into_iter().enumerate() {
+        assert_eq!(service.post(event, &format!("branch-{at}"), body.to_string().as_bytes()).0, 200);
+        service.wait_for_log(&format!("sent id={} ", at + 1));
+    }
+    let calls: Vec<_> = (0..6).map(|_| slack.next()).collect();
+    let shown: Vec<String> = calls
+        .iter()
+        .map(|call| {
+            let place = if call.json["thread_ts"].is_null() { "" } else { " in the thread" };
+            let line = call.text().lines().next().unwrap_or_default();
+            format!("{}{place} {line}", call.path.trim_start_matches("/api/"))
+        })
+        .collect();
+    let expected = [
+        "chat.postMessage 🔀 *acme/api#7* · open",
+        "chat.postMessage in the thread ❌ CI failed in *acme/api*: *tests* (failure) on *fix* started by @ada",
+        "chat.update 🔀 *acme/api#7* · open · ❌ CI failed: tests",
+        "chat.postMessage *acme/api#7* · ❌ CI failed: tests",
+        "chat.postMessage in the thread 💚 CI fixed in *acme/api*: *tests* on *fix* started by @ada",
+        "chat.update 🔀 *acme/api#7* · open · 🟢 CI passed",
+    ];
+    assert_eq!(shown, expected, "{calls:#?}");
+    assert_eq!(calls[3].json["channel"], "#ops");
     assert!(service.terminate().success());
 }
