@@ -173,7 +173,7 @@ fn prepare(global: &Global, arguments: &Arguments) -> Result<Job, Failure> {
     }
     let name = arguments.source.as_deref().unwrap_or(provider.name());
     let url = arguments.to.clone().unwrap_or_else(|| format!("http://127.0.0.1:5000/webhooks/{name}"));
-    http::check_url(&url).map_err(Failure::Usage)?;
+    http::check_url(&url, http::Reach::Anybody).map_err(Failure::Usage)?;
     let Receiver { secret, options, signed_url } = receiver(global, arguments, provider, &url)?;
     if arguments.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
         return Err(Failure::Usage("--rate must be more than 0".to_owned()));

@@ -3,6 +3,8 @@
 //! Nothing of ureq's defaults is relied upon: they have no time-outs, follow redirects, read a proxy from the
 //! environment and turn a 429 into an error without its `Retry-After`.
 
+mod reach;
+
 use std::{
     error, fmt,
     io::{self, Read},
@@ -19,7 +21,11 @@ use ureq::{
     Agent, Timeout,
     http::Uri,
     tls::{RootCerts, TlsConfig},
+    unversioned::{resolver::DefaultResolver, transport::DefaultConnector},
 };
+
+pub use reach::Reach;
+use reach::{Forbidden, Guard};
 
 /// Everything together, unless the caller sets another.
 const GLOBAL_MAX: Duration = Duration::from_secs(15);
@@ -44,6 +50,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Agents {
+    reach: Reach,
     /// Trusts what the system trusts, so that `apt upgrade` keeps it up to date.
     platform: Agent,
     /// Trusts Mozilla's list as compiled in, for a system without `ca-certificates`. It grows old with the binary.
@@ -86,6 +93,15 @@ pub enum Failure {
         /// What was wrong.
         cause: String,
     },
+    /// The host has an address that this client must not connect to; nothing was sent.
+    Forbidden {
+        /// Whose.
+        host: String,
+        /// The first one that was found.
+        address: IpAddr,
+        /// Why not, which names the address.
+        cause: String,
+    },
     /// It took too long.
     Timeout {
         /// Who took so long.
@@ -115,7 +131,11 @@ impl Failure {
         match self {
             Failure::Timeout { sent, .. } => *sent,
             Failure::Cut { .. } => true,
-            Failure::Dns { .. } | Failure::Connect { .. } | Failure::Tls { .. } | Failure::Other { .. } => false,
+            Failure::Dns { .. }
+            | Failure::Connect { .. }
+            | Failure::Tls { .. }
+            | Failure::Forbidden { .. }
+            | Failure::Other { .. } => false,
         }
     }
 }
@@ -128,6 +148,7 @@ impl fmt::Display for Failure {
             Failure::Tls { host, cause } => {
                 write!(f, "no trusted connection to {host}: {cause}; check this machine's clock and certificates")
             }
+            Failure::Forbidden { host, cause, .. } => write!(f, "no connection to {host}: {cause}"),
             Failure::Timeout { host, stage, .. } => write!(f, "{host} took too long {stage}"),
             Failure::Cut { host, cause } => write!(f, "the connection to {host} broke before the answer: {cause}"),
             Failure::Other { cause } => f.write_str(cause),
@@ -145,13 +166,18 @@ impl Client {
 
     /// The same with another time for everything together.
     pub fn with_timeout(timeout: Duration) -> Client {
-        Client::build(timeout, ANSWER_MAX.min(timeout))
+        Client::build(timeout, ANSWER_MAX.min(timeout), Reach::Anybody)
     }
 
-    fn build(timeout: Duration, stage: Duration) -> Client {
-        let platform = agent(timeout, stage, RootCerts::PlatformVerifier);
-        let bundled = agent(timeout, stage, RootCerts::WebPki);
-        Client { shared: Arc::new(Agents { platform, bundled, use_bundled: AtomicBool::new(false) }) }
+    /// The client of the sinks for destinations that are not to be anywhere.
+    pub fn within(reach: Reach) -> Client {
+        Client::build(GLOBAL_MAX, ANSWER_MAX, reach)
+    }
+
+    fn build(timeout: Duration, stage: Duration, reach: Reach) -> Client {
+        let platform = agent(timeout, stage, RootCerts::PlatformVerifier, reach);
+        let bundled = agent(timeout, stage, RootCerts::WebPki, reach);
+        Client { shared: Arc::new(Agents { reach, platform, bundled, use_bundled: AtomicBool::new(false) }) }
     }
 
     /// Posts a body and reads the answer. Redirects are answers like any other.
@@ -179,8 +205,8 @@ impl Client {
 
     fn call(&self, call: &Call<'_>) -> Result<Answer, Failure> {
         let url = call.url;
-        check_url(url).map_err(|cause| Failure::Other { cause })?;
-        let Agents { platform, bundled, use_bundled } = &*self.shared;
+        let Agents { reach, platform, bundled, use_bundled } = &*self.shared;
+        check_url(url, *reach).map_err(|cause| Failure::Other { cause })?;
         if !use_bundled.load(Ordering::Relaxed) {
             match attempt(platform, call) {
                 // ureq reports a failed handshake as an I/O error. This one is about setting up: the system has no
@@ -203,11 +229,11 @@ impl Default for Client {
     }
 }
 
-/// Judges a URL that is to be posted to: https, or plain http that stays on this machine.
+/// Judges a URL that is to be posted to: https, or plain http where that is within reach.
 ///
 /// # Errors
 /// A text for the configuration's reader; it does not repeat the URL, which may be a secret.
-pub fn check_url(url: &str) -> Result<(), String> {
+pub fn check_url(url: &str, reach: Reach) -> Result<(), String> {
     let uri: Uri = url.parse().map_err(|_| "not a URL; expected https://host/path".to_owned())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err("not a whole URL; expected https://host/path".to_owned());
@@ -219,20 +245,13 @@ pub fn check_url(url: &str) -> Result<(), String> {
         return Err("the URL has no host".to_owned());
     }
     match scheme {
-        "https" => Ok(()),
-        "http" if is_loopback(authority.host()) => Ok(()),
-        "http" => Err("plain http is for this machine only; use https".to_owned()),
+        "https" | "http" => reach.check_host(authority.host(), scheme == "http"),
         _ => Err("the URL must begin with https://".to_owned()),
     }
 }
 
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn agent(timeout: Duration, stage: Duration, roots: RootCerts) -> Agent {
-    Agent::config_builder()
+fn agent(timeout: Duration, stage: Duration, roots: RootCerts, reach: Reach) -> Agent {
+    let config = Agent::config_builder()
         // Judged by `check_url`, which lets loopback pass.
         .https_only(false)
         .http_status_as_error(false)
@@ -254,8 +273,9 @@ fn agent(timeout: Duration, stage: Duration, roots: RootCerts) -> Agent {
         .output_buffer_size(BUFFER_BYTES)
         .max_idle_connections(4)
         .max_idle_connections_per_host(2)
-        .build()
-        .new_agent()
+        .build();
+    let guard = Guard { reach, resolver: DefaultResolver::default() };
+    Agent::with_parts(config, DefaultConnector::default(), guard)
 }
 
 /// One request.
@@ -327,6 +347,9 @@ fn failure(host: String, error: ureq::Error) -> Failure {
         ureq::Error::Protocol(_) => Failure::Cut { host, cause: "it does not speak HTTP as it should".to_owned() },
         ureq::Error::LargeResponseHeader(..) => Failure::Cut { host, cause: "its header is too large".to_owned() },
         ureq::Error::BodyStalled => Failure::Cut { host, cause: "its body does not go on".to_owned() },
+        ureq::Error::Other(ref error) if let Some(forbidden) = error.downcast_ref::<Forbidden>() => {
+            Failure::Forbidden { host, address: forbidden.address, cause: forbidden.to_string() }
+        }
         ureq::Error::Http(_) => Failure::Other { cause: "a header of the request is not valid".to_owned() },
         _ => Failure::Other { cause: format!("the request to {host} is not possible") },
     }

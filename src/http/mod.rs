@@ -17,7 +17,7 @@ mod service;
 mod socket;
 mod table;
 
-pub use client::{Answer, Client, Failure, check_url};
+pub use client::{Answer, Client, Failure, Reach, check_url};
 pub use listener::Listener;
 pub use request::{Framing, Head, Refusal, Request};
 pub use response::Response;

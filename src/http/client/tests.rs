@@ -188,7 +188,7 @@ fn sinks_are_https_or_on_this_machine() {
         "http://127.0.0.2/x",
         "http://[::1]:80/",
     ] {
-        assert_eq!(check_url(url), Ok(()), "{url}");
+        assert_eq!(check_url(url, Reach::Anybody), Ok(()), "{url}");
     }
     for url in [
         "",
@@ -203,7 +203,7 @@ fn sinks_are_https_or_on_this_machine() {
         "https:///x",
         "https://host/a b",
     ] {
-        let text = check_url(url).expect_err(url);
+        let text = check_url(url, Reach::Anybody).expect_err(url);
         assert!(!text.contains("SECRET"), "{text}");
     }
 }
@@ -259,4 +259,27 @@ fn posts_by_tls_where_it_is_told() {
     let client = Client::with_timeout(Duration::from_secs(5));
     assert!(client.post(&format!("https://{address}/"), "text/plain", &[], b"").is_err());
     assert!(client.shared.use_bundled.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_name_is_judged_by_the_address_that_it_resolves_to() {
+    let (address, server) = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Then::Close);
+    let port = address.port();
+    let post = |url: &str, reach| Client::within(reach).post(url, "text/plain", &[], b"");
+    // To the resolver these are the loopback; as they are written they look like names.
+    for host in ["0x7f.1", "2130706433", "127.1"] {
+        let failure = fails(post(&format!("https://{host}:{port}{PATH}"), Reach::Public));
+        assert!(matches!(&failure, Failure::Forbidden { address, .. } if address.is_loopback()), "{failure:?}");
+        assert!(!failure.may_have_arrived());
+        let text = failure.to_string();
+        assert_eq!(text, format!("no connection to {host}:{port}: 127.0.0.1 is not a public address"));
+    }
+    for url in [format!("http://{address}{PATH}"), format!("https://{address}{PATH}"), format!("https://localhost:{port}{PATH}")] {
+        assert!(matches!(fails(post(&url, Reach::Public)), Failure::Other { .. }), "{url}");
+    }
+    // What is allowed is the first that the server sees.
+    assert_eq!(post(&format!("http://127.1:{port}{PATH}"), Reach::Private).unwrap().status, 200);
+    assert!(server.join().unwrap().starts_with("POST "));
+    let failure = fails(post("http://1.1.1.1/SECRET", Reach::Private));
+    assert!(failure.to_string().contains("plain http to 1.1.1.1"), "{failure}");
 }
