@@ -221,7 +221,8 @@ impl Daemon {
         self.bell = Some(bell.clone());
         let ledger = self.store.clone();
         bell.when_shown(move |dispatches, at| ledger.note_shown(dispatches, at));
-        let parts = sinks::Parts { store: self.store.clone(), bell: bell.clone(), client: Client::new() };
+        let parts =
+            sinks::Parts { store: self.store.clone(), bell: bell.clone(), client: Client::new(), clock: clock.clone() };
         let mut senders = BTreeMap::new();
         for (name, sink) in &settings.sinks {
             let wakes: Vec<Wake> = (0..sink.concurrency).map(|_| self.new_wake()).collect();

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    AllowFrom, Door, GitHub, Listen, Repeats, Retry, Settings, Sink, SinkKind, Source, Store,
+    AllowFrom, Door, GitHub, Listen, Order, Repeats, Retry, Settings, Sink, SinkKind, Source, Store,
     value::{show_duration, show_size},
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     event::Severity,
     provider::{Algorithm, Encoding, Options, Place, Proof, Terms},
     rule::{Condition, Rule},
+    sink::{discord, email, exec, forward, ntfy},
 };
 
 /// Stands where a secret would.
@@ -210,38 +211,81 @@ fn options_json(options: &Options) -> Value {
 }
 
 fn sink_json(sink: &Sink) -> Value {
-    let Sink { kind, retry, order: _, concurrency: _, backlog_digest_at } = sink;
+    let Sink { kind, retry, order, concurrency, backlog_digest_at } = sink;
+    let mut said = kind_json(kind);
+    if kind.bundles() {
+        said["backlog_digest_at"] = backlog_digest_at.unwrap_or(0).into();
+    }
+    if matches!(kind, SinkKind::Forward(_) | SinkKind::Exec(_)) {
+        let order = match order {
+            Order::Subject => "subject",
+            Order::All => "all",
+            Order::None => "none",
+        };
+        said["order"] = order.into();
+        said["concurrency"] = (*concurrency).into();
+    }
     let Retry { first, factor, cap, jitter, give_up_after } = retry;
-    let retry = json!({
+    said["retry"] = json!({
         "first": show_duration(*first),
         "factor": factor,
         "cap": show_duration(*cap),
         "jitter": jitter,
         "give_up_after": show_duration(*give_up_after),
     });
+    said
+}
+
+/// What only this kind has.
+fn kind_json(kind: &SinkKind) -> Value {
     match kind {
         SinkKind::Slack { webhook_url: _, interval } => {
+            json!({ "kind": "slack", "webhook_url": HIDDEN, "interval": show_duration(*interval) })
+        }
+        SinkKind::Discord(discord::Settings { webhook_url: _, interval }) => {
+            json!({ "kind": "discord", "webhook_url": HIDDEN, "interval": show_duration(*interval) })
+        }
+        SinkKind::Ntfy(ntfy::Settings { url, topic, token, interval }) => json!({
+            "kind": "ntfy",
+            "url": url,
+            "topic": topic,
+            "token": token.as_ref().map(|_| HIDDEN),
+            "interval": show_duration(*interval),
+        }),
+        SinkKind::Email(email::Settings { host, port, security, login, from, to }) => {
+            let scheme = match security {
+                email::Security::Tls => "smtps",
+                email::Security::StartTls | email::Security::Loopback => "smtp",
+            };
+            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
             json!({
-                "kind": "slack",
-                "webhook_url": HIDDEN,
-                "interval": show_duration(*interval),
-                "backlog_digest_at": backlog_digest_at.unwrap_or(0),
-                "retry": retry,
+                "kind": "email",
+                "smtp": format!("{scheme}://{host}:{port}"),
+                "user": login.as_ref().map(|(user, _)| user),
+                "password": login.as_ref().map(|_| HIDDEN),
+                "from": from,
+                "to": to,
             })
         }
-        SinkKind::SlackBot { token: _, channel, threads, api, interval } => {
-            json!({
-                "kind": "slack",
-                "token": HIDDEN,
-                "channel": channel,
-                "threads": threads,
-                "api": api,
-                "interval": show_duration(*interval),
-                "backlog_digest_at": backlog_digest_at.unwrap_or(0),
-                "retry": retry,
-            })
+        SinkKind::SlackBot { token: _, channel, threads, api, interval } => json!({
+            "kind": "slack",
+            "token": HIDDEN,
+            "channel": channel,
+            "threads": threads,
+            "api": api,
+            "interval": show_duration(*interval),
+        }),
+        SinkKind::Forward(forward::Settings { url, secrets, allow_private, include_body }) => json!({
+            "kind": "forward",
+            "url": url,
+            "secret": secrets.iter().map(|_| HIDDEN).collect::<Vec<_>>(),
+            "allow_private": allow_private,
+            "include_body": include_body,
+        }),
+        SinkKind::Exec(exec::Settings { command, time_limit, directory: _ }) => {
+            json!({ "kind": "exec", "command": command, "time_limit": show_duration(*time_limit) })
         }
-        SinkKind::Bell => json!({ "kind": "bell", "retry": retry }),
+        SinkKind::Bell => json!({ "kind": "bell" }),
     }
 }
 

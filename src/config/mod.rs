@@ -39,7 +39,14 @@ pub use self::{
     value::show_duration,
 };
 pub use crate::rule::Order;
-use crate::{bell, provider::Terms, rule::Rule, secret::Secret, time::Zone};
+use crate::{
+    bell,
+    provider::Terms,
+    rule::Rule,
+    secret::Secret,
+    sink::{discord, email, exec, forward, ntfy},
+    time::Zone,
+};
 
 /// A configuration is a page of text; what is larger is some other file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -282,6 +289,16 @@ pub enum SinkKind {
         /// Between two messages of one channel, after a short burst.
         interval: Duration,
     },
+    /// A Discord webhook.
+    Discord(discord::Settings),
+    /// A topic of ntfy.
+    Ntfy(ntfy::Settings),
+    /// A mail server.
+    Email(email::Settings),
+    /// Another program, by signed POST.
+    Forward(forward::Settings),
+    /// A program on this machine.
+    Exec(exec::Settings),
     /// The desk.
     Bell,
 }
@@ -291,7 +308,8 @@ impl SinkKind {
     pub fn bundles(&self) -> bool {
         match self {
             SinkKind::Slack { .. } | SinkKind::SlackBot { .. } => true,
-            SinkKind::Bell => false,
+            SinkKind::Discord(_) | SinkKind::Ntfy(_) | SinkKind::Email(_) => true,
+            SinkKind::Forward(_) | SinkKind::Exec(_) | SinkKind::Bell => false,
         }
     }
 
@@ -299,7 +317,7 @@ impl SinkKind {
     pub fn has_channels(&self) -> bool {
         match self {
             SinkKind::SlackBot { .. } => true,
-            SinkKind::Slack { .. } | SinkKind::Bell => false,
+            _ => false,
         }
     }
 
@@ -307,7 +325,7 @@ impl SinkKind {
     pub fn channel(&self) -> Option<&str> {
         match self {
             SinkKind::SlackBot { channel, .. } => Some(channel),
-            SinkKind::Slack { .. } | SinkKind::Bell => None,
+            _ => None,
         }
     }
 
@@ -315,7 +333,7 @@ impl SinkKind {
     pub fn converses(&self) -> bool {
         match self {
             SinkKind::SlackBot { threads, .. } => *threads,
-            SinkKind::Slack { .. } | SinkKind::Bell => false,
+            _ => false,
         }
     }
 }

@@ -64,6 +64,7 @@ pub use kinds::{FACTS, KINDS, MONEY_KINDS};
 pub use rejection::Rejection;
 pub use rules::{Context, Encoding, Flaw, Options, Place, Proof, Signing, Terms};
 pub use signature::{Algorithm, body_sha256, sign_sha256_hex};
+pub use standard::{check_signing_secret, sign_message};
 
 use rules::Rules;
 

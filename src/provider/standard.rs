@@ -176,26 +176,51 @@ pub(super) fn sign(family: Family, signing: &Signing<'_>, sample: &mut Sample) -
         |(_, id)| id.trim().to_owned(),
     );
     let parts: &[&[u8]] = &[id.as_bytes(), b".", time.as_bytes(), b".", &sample.body];
-    let signed = match signing.secret.expose().strip_prefix(PRIVATE) {
-        Some(private) => {
-            let made = read::base64_key(private).and_then(|private| sign_private(&private, parts));
-            format!(
-                "v1a,{}",
-                read::to_base64(&made.ok_or("after whsk_ there must be a seed and its public key in base64")?)
-            )
-        }
-        None => match key(signing.secret) {
-            Some(Key::Shared(key)) => {
-                format!("v1,{}", read::to_base64(&signature::sign(&key, Algorithm::Sha256, parts)))
-            }
-            Some(Key::Public(_)) => return Err("a public key cannot sign: give the private one, whsk_"),
-            None => return Err("the secret must be base64, mostly after whsec_"),
-        },
-    };
+    let signed = signature_of(signing.secret, parts)?;
     sample.set(family.id, id);
     sample.set(family.time, time);
     sample.set(family.signature, signed);
     Ok(())
+}
+
+/// The three headers of a message of our own, signed with each of the secrets: while one is rolled, receivers have either.
+///
+/// # Errors
+/// What a secret lacks.
+pub fn sign_message(
+    secrets: &[Secret],
+    id: &str,
+    at: Timestamp,
+    body: &[u8],
+) -> Result<[(&'static str, String); 3], &'static str> {
+    let time = at.seconds().to_string();
+    let parts: &[&[u8]] = &[id.as_bytes(), b".", time.as_bytes(), b".", body];
+    let signed: Vec<String> = secrets.iter().map(|secret| signature_of(secret, parts)).collect::<Result<_, _>>()?;
+    Ok([(WEBHOOK.id, id.to_owned()), (WEBHOOK.time, time), (WEBHOOK.signature, signed.join(" "))])
+}
+
+/// Whether a secret can sign messages of our own.
+///
+/// # Errors
+/// What it lacks, without the secret itself.
+pub fn check_signing_secret(secret: &Secret) -> Result<(), &'static str> {
+    signature_of(secret, &[]).map(|_| ())
+}
+
+/// `v1,…` with a shared secret, `v1a,…` with a private key.
+fn signature_of(secret: &Secret, parts: &[&[u8]]) -> Result<String, &'static str> {
+    if let Some(private) = secret.expose().strip_prefix(PRIVATE) {
+        let made = read::base64_key(private).and_then(|private| sign_private(&private, parts));
+        let made = made.ok_or("after whsk_ there must be a seed and its public key in base64")?;
+        return Ok(format!("v1a,{}", read::to_base64(&made)));
+    }
+    match key(secret) {
+        Some(Key::Shared(key)) => {
+            Ok(format!("v1,{}", read::to_base64(&signature::sign(&key, Algorithm::Sha256, parts))))
+        }
+        Some(Key::Public(_)) => Err("a public key cannot sign: give the private one, whsk_"),
+        None => Err("the secret must be base64, mostly after whsec_"),
+    }
 }
 
 /// `seed‖public`; both halves must belong together.

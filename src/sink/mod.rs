@@ -1,5 +1,16 @@
 //! Where events go. Owns the contract between the senders and the sinks; refuses to know the store.
 
+mod answers;
+mod plain;
+#[cfg(test)]
+mod server;
+mod told;
+
+pub mod discord;
+pub mod email;
+pub mod exec;
+pub mod forward;
+pub mod ntfy;
 pub mod slack;
 
 use std::time::{Duration, Instant};
@@ -122,6 +133,15 @@ pub trait Conversations: Send {
     /// # Errors
     /// What went wrong, for the ledger.
     fn keep(&self, conversation: &Conversation) -> Result<(), String>;
+}
+
+/// Gives requests back as they came. Implemented by the store.
+pub trait Originals: Send {
+    /// The body of one delivery, byte for byte; `None` when it is no longer stored.
+    ///
+    /// # Errors
+    /// What went wrong, for the ledger.
+    fn body(&self, delivery: i64) -> Result<Option<Vec<u8>>, String>;
 }
 
 /// Many parcels in one message: a digest that a rule asked for, or what an outage has left behind.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Outage, Status, StoreError, body, connection, outbox::read_event};
-use crate::{event::Event, headers::Headers, time::Timestamp};
+use crate::{event::Event, headers::Headers, sink::Originals, time::Timestamp};
 
 /// For those who want to look themselves. Temporary, because it uses a function of ours: a plain `sqlite3` can still
 /// read every table.
@@ -515,6 +515,13 @@ impl Reader {
         let found: Vec<String> =
             statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(&attempt)?;
         Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+}
+
+impl Originals for Reader {
+    fn body(&self, delivery: i64) -> Result<Option<Vec<u8>>, String> {
+        let request = self.request(delivery).map_err(|error| error.to_string())?;
+        Ok(request.map(|request| request.body))
     }
 }
 

@@ -100,6 +100,7 @@ fn each_outside_crate_has_one_door() {
     only(&["http/"], &["httparse", "ureq"], "only `http` names httparse and ureq");
     only(&["bell/board/"], &["gpiocdev", "rppal"], "only `bell/board` names gpiocdev and rppal");
     only(&["provider/signature.rs"], &["ring::"], "only `provider/signature.rs` names signature crates");
+    only(&["sink/email.rs"], &["lettre"], "only `sink/email.rs` names lettre");
     only(&["store/"], &["zstd"], "only `store` compresses");
 }
 

@@ -8,6 +8,7 @@ mod bell;
 mod cues;
 mod door;
 mod ends;
+mod kinds;
 mod rules;
 mod sinks;
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::{
     Around,
     ends::{Ends, ends},
+    kinds,
 };
 use crate::config::{
-    Order, Retry, Secrets, Sink, SinkKind, address,
+    Order, Retry, Sink, SinkKind, address,
     problem::{Fault, Report},
     raw::{Node, Section},
-    secret::{self, Found, Origin},
+    secret::{self, Origin},
     value::{self, DAY, SECOND},
 };
 use crate::secret::Secret;
@@ -37,13 +38,28 @@ pub(super) const RETRY: Retry = Retry {
     give_up_after: Duration::from_secs(3 * 24 * 60 * 60),
 };
 
-const KINDS: &[(&str, Kind)] = &[("slack", Kind::Slack), ("bell", Kind::Bell), ("forward", Kind::Forward)];
+/// Threads of one sink: the destinations that take more at once are not on a desk.
+const CONCURRENCY_MAX: u32 = 16;
+
+const KINDS: &[(&str, Kind)] = &[
+    ("slack", Kind::Slack),
+    ("discord", Kind::Discord),
+    ("ntfy", Kind::Ntfy),
+    ("email", Kind::Email),
+    ("forward", Kind::Forward),
+    ("exec", Kind::Exec),
+    ("bell", Kind::Bell),
+];
 
 #[derive(Clone, Copy)]
 enum Kind {
     Slack,
-    Bell,
+    Discord,
+    Ntfy,
+    Email,
     Forward,
+    Exec,
+    Bell,
 }
 
 /// `[sinks]`; without it Slack by the environment, and the bell.
@@ -68,7 +84,11 @@ fn sink(
             let kind = KINDS.iter().find(|(kind, _)| *kind == name).map(|(_, kind)| *kind);
             if kind.is_none() {
                 let what = format!("`{name}` does not say what it is");
-                report.error(&section.place, Fault::new(what).hint("add kind = \"slack\" or kind = \"bell\""));
+                let names: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
+                report.error(
+                    &section.place,
+                    Fault::new(what).hint(format!("add kind = \"…\", one of: {}", names.join(", "))),
+                );
             }
             kind
         }
@@ -77,31 +97,45 @@ fn sink(
     let retry = retry(section.section("retry", report), retry_of_all, report);
     // Whether or not the sink can be used in the end, the key is known.
     let backlog_digest_at = match kind {
-        Some(Kind::Slack) => {
+        Some(Kind::Slack | Kind::Discord | Kind::Ntfy | Kind::Email) => {
             let at = section.read("backlog_digest_at", report, |node| value::whole(node, 0..=BACKLOG_MAX));
             // Zero is never.
             Some(at.map_or(BACKLOG_DIGEST_AT, |at| at as usize)).filter(|at| *at > 0)
         }
         _ => None,
     };
+    let (order, concurrency) = match kind {
+        Some(Kind::Forward | Kind::Exec) => turns(&mut section, report),
+        _ => (Order::Subject, 1),
+    };
     let kind = match kind {
         Some(Kind::Slack) => slack(&mut section, around, report),
+        Some(Kind::Discord) => kinds::discord(&mut section, around, report),
+        Some(Kind::Ntfy) => kinds::ntfy(&mut section, around, report),
+        Some(Kind::Email) => kinds::email(&mut section, around, report),
+        Some(Kind::Forward) => kinds::forward(&mut section, around, report),
+        Some(Kind::Exec) => kinds::exec(&mut section, around, report),
         Some(Kind::Bell) => Some(SinkKind::Bell),
-        Some(Kind::Forward) => {
-            // Its keys are known and moot.
-            let _ = (section.get("url"), section.get("secret"));
-            let fault = Fault::new("sinks of kind `forward` are not available in this version");
-            report.error(&section.place_of("kind"), fault.hint("leave it out; available: slack, bell"));
-            None
-        }
         // What else it says cannot be judged without knowing what it is.
         None => return None,
     };
     section.finish(report);
     let kind = kind?;
     // What the desk shows is never tried again, so nothing can pass anything.
-    let order = if matches!(kind, SinkKind::Bell) { Order::None } else { Order::Subject };
-    Some(Sink { kind, retry, order, concurrency: 1, backlog_digest_at })
+    let order = if matches!(kind, SinkKind::Bell) { Order::None } else { order };
+    Some(Sink { kind, retry, order, concurrency, backlog_digest_at })
+}
+
+/// `order` and `concurrency`: what waits for what.
+fn turns(section: &mut Section<'_>, report: &mut Report) -> (Order, usize) {
+    let choices = [("subject", Order::Subject), ("all", Order::All), ("none", Order::None)];
+    let order = section.read("order", report, |node| value::choice(node, &choices)).unwrap_or_default();
+    let concurrency = section.read("concurrency", report, |node| value::whole(node, 1..=CONCURRENCY_MAX)).unwrap_or(1);
+    if order == Order::All && concurrency > 1 {
+        let fault = Fault::new(format!("{concurrency} at once cannot keep the order of all"));
+        report.error(&section.place_of("concurrency"), fault.hint("leave it out, or set order = \"subject\""));
+    }
+    (order, concurrency as usize)
 }
 
 /// An incoming webhook, or the bot as soon as one of its keys is there.
@@ -175,23 +209,7 @@ fn secret(
         Some(node) => secret::origin(&node, &around.beside, report)?,
         None => Origin::Variable(variable.to_owned()),
     };
-    if around.secrets == Secrets::Unneeded {
-        return None;
-    }
-    let place = section.place_of(key);
-    match secret::fetch(&origin, around.environment) {
-        Ok(Found::Value(secret)) => {
-            if let Some(fault) = secret::exposure(&origin) {
-                report.warn(&place, fault);
-            }
-            return Some(secret);
-        }
-        Ok(Found::Unset { variable, .. }) => {
-            report.warn(&place, Fault::new(format!("{variable} is not set. Skipping Slack notification.")));
-        }
-        Err(fault) => report.error(&place, fault),
-    }
-    None
+    kinds::fetched(section, key, (&origin, "Slack notification"), around, report)
 }
 
 /// A channel of Slack's: `#name`, or an id.

@@ -5,6 +5,8 @@ use super::*;
 #[test]
 fn every_rule_has_a_bad_snippet() {
     let deep = "[sources.github]\nsecret = { env = \"GITHUB_WEBHOOK_SECRET\"";
+    let forward = |more: &str| format!("[sinks.forward]\nsecret = {{ env = \"SIGNING_KEY\" }}\n{more}");
+    let email = |more: &str| format!("[sinks.email]\nfrom = \"a@b.c\"\nto = [\"a@b.c\"]\n{more}");
     let table: &[(&str, &str, &str)] = &[
         // Unknown keys, at every level.
         ("[dor]", "dor", "unknown key `dor`; did you mean `door`?"),
@@ -103,12 +105,90 @@ fn every_rule_has_a_bad_snippet() {
         // Sinks.
         ("[sinks.x]", "sinks.x", "`x` does not say what it is; add kind"),
         ("[sinks.x]\nkind = \"slak\"", "sinks.x.kind", "did you mean `slack`?"),
-        ("[sinks.x]\nkind = \"forward\"\nurl = \"https://x\"", "sinks.x.kind", "not available in this version"),
         ("[sinks.slack]\ntoken = { env = \"T\" }", "sinks.slack", "`channel` is missing"),
         ("[sinks.slack]\nthreads = true", "sinks.slack", "add channel = \"#name\""),
         ("[sinks.slack]\nchannel = \"dev\"", "sinks.slack.channel", "`dev` is not a channel; write \"#name\""),
         ("[sinks.slack]\nchannel = \"#dev\"\nthreads = 1", "sinks.slack.threads", "expected true or false"),
         ("[sinks.slack]\nchannel = \"#dev\"\napi = \"http://slack.com/api\"", "sinks.slack.api", "use https"),
+        ("[sinks.forward]\nsecret = { env = \"SIGNING_KEY\" }", "sinks.forward", "`url` is missing; write url = "),
+        ("[sinks.forward]\nurl = \"https://x.example\"", "sinks.forward", "`secret` is missing; write secret = "),
+        (
+            &forward("url = \"http://x.example\""),
+            "sinks.forward.url",
+            "plain http is for private addresses; use https; for a receiver",
+        ),
+        (
+            &forward("url = \"https://10.0.0.1/\""),
+            "sinks.forward.url",
+            "10.0.0.1 is not a public address; for a receiver",
+        ),
+        (&forward("url = \"http://localhost:9/\""), "sinks.forward.url", "127.0.0.1 is not a public address"),
+        (&forward("url = \"ftp://x.example\""), "sinks.forward.url", "must begin with https://"),
+        (
+            &forward("url = \"http://1.1.1.1/\"\nallow_private = true"),
+            "sinks.forward.url",
+            "plain http to 1.1.1.1, which is a public address",
+        ),
+        (
+            "[sinks.forward]\nurl = \"https://x.example\"\nsecret = { env = \"GITHUB_WEBHOOK_SECRET\" }",
+            "sinks.forward.secret",
+            "the secret must be base64",
+        ),
+        (&forward("url = \"https://x.example\"\norder = \"some\""), "sinks.forward.order", "none of the choices"),
+        (&forward("url = \"https://x.example\"\nconcurrency = 17"), "sinks.forward.concurrency", "outside 1 to 16"),
+        (
+            &forward("url = \"https://x.example\"\nconcurrency = 2\norder = \"all\""),
+            "sinks.forward.concurrency",
+            "2 at once cannot keep the order of all",
+        ),
+        (
+            &forward("url = \"https://x.example\"\nbacklog_digest_at = 2"),
+            "sinks.forward.backlog_digest_at",
+            "unknown key",
+        ),
+        ("[sinks.bell]\nconcurrency = 2", "sinks.bell.concurrency", "unknown key"),
+        ("[sinks.exec]", "sinks.exec", "`command` is missing; write command = "),
+        ("[sinks.exec]\ncommand = \"/bin/true\"", "sinks.exec.command", "expected a list, found a text"),
+        ("[sinks.exec]\ncommand = []", "sinks.exec.command", "the list is empty"),
+        ("[sinks.exec]\ncommand = [\"notify\"]", "sinks.exec.command", "`notify` is not an absolute path; there is no"),
+        ("[sinks.exec]\ncommand = [\"/bin/true\", 1]", "sinks.exec.command", "expected a text in quotes"),
+        (
+            "[sinks.exec]\ncommand = [\"/bin/true\"]\ntime_limit = \"11 min\"",
+            "sinks.exec.time_limit",
+            "11 min is outside",
+        ),
+        (
+            "[sinks.discord]\nwebhook_url = { env = \"GITHUB_WEBHOOK_SECRET\" }",
+            "sinks.discord.webhook_url",
+            "not a whole URL",
+        ),
+        ("[sinks.discord]\nwebhook_url = \"https://x\"", "sinks.discord.webhook_url", "secrets are never values"),
+        ("[sinks.ntfy]", "sinks.ntfy", "`topic` is missing; write topic = "),
+        ("[sinks.ntfy]\ntopic = \"a b\"", "sinks.ntfy.topic", "`a b` is not a topic"),
+        ("[sinks.ntfy]\ntopic = \"a\"\nurl = \"https://ntfy.sh/a\"", "sinks.ntfy.url", "the server alone goes here"),
+        ("[sinks.ntfy]\ntopic = \"a\"\nurl = \"http://ntfy.lan\"", "sinks.ntfy.url", "plain http is for this machine"),
+        ("[sinks.ntfy]\ntopic = \"a\"\ntoken = \"tk_x\"", "sinks.ntfy.token", "secrets are never values"),
+        (&email("smtp = \"mail.example.com\""), "sinks.email.smtp", "is not a mail server; write smtp = "),
+        (&email("smtp = \"smtp://u:p@x\""), "sinks.email.smtp", "a user does not stand in the address"),
+        (&email(""), "sinks.email", "`smtp` is missing; write smtp = "),
+        (&email("smtp = \"smtps://x\"\nuser = \"u\""), "sinks.email.user", "`user` without `password`"),
+        (
+            &email("smtp = \"smtps://x\"\npassword = { env = \"SIGNING_KEY\" }"),
+            "sinks.email.password",
+            "`password` without `user`",
+        ),
+        (&email("smtp = \"smtps://x\"\nuser = \"u\"\npassword = \"p\""), "sinks.email.password", "never values"),
+        (
+            "[sinks.email]\nsmtp = \"smtps://x\"\nfrom = \"a\"\nto = [\"a@b.c\"]",
+            "sinks.email.from",
+            "is not an email address",
+        ),
+        ("[sinks.email]\nsmtp = \"smtps://x\"\nfrom = \"a@b.c\"\nto = []", "sinks.email.to", "0 recipients"),
+        (
+            "[sinks.email]\nsmtp = \"smtps://x\"\nfrom = \"a@b.c\"\nto = [\"a@b.c\", \"d\"]",
+            "sinks.email.to[1]",
+            "`d` is not an email address",
+        ),
         (
             "[sinks.slack]\nchannel = \"#dev\"\ntoken = { env = \"GITHUB_WEBHOOK_SECRET\" }",
             "sinks.slack.token",

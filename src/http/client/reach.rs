@@ -45,14 +45,15 @@ impl Reach {
     /// A text for people.
     pub(super) fn check_host(self, host: &str, in_the_clear: bool) -> Result<(), String> {
         let written = address(host);
-        match self {
-            Reach::Anybody | Reach::Public if in_the_clear && !written.is_some_and(|address| address.is_loopback()) => {
-                Err("plain http is for this machine only; use https".to_owned())
+        if self == Reach::Anybody && in_the_clear && !written.is_some_and(|address| address.is_loopback()) {
+            return Err("plain http is for this machine only; use https".to_owned());
+        }
+        match written {
+            Some(address) if !self.allows(address, in_the_clear) => Err(Forbidden { address }.to_string()),
+            _ if self == Reach::Public && in_the_clear => {
+                Err("plain http is for private addresses; use https".to_owned())
             }
-            _ => match written {
-                Some(address) if !self.allows(address, in_the_clear) => Err(Forbidden { address }.to_string()),
-                _ => Ok(()),
-            },
+            _ => Ok(()),
         }
     }
 }
@@ -99,9 +100,7 @@ impl Resolver for Guard {
             allowed.push(*address);
         }
         match found.iter().next() {
-            Some(first) if allowed.is_empty() => {
-                Err(ureq::Error::Other(Box::new(Forbidden { address: first.ip() })))
-            }
+            Some(first) if allowed.is_empty() => Err(ureq::Error::Other(Box::new(Forbidden { address: first.ip() }))),
             _ => Ok(allowed),
         }
     }

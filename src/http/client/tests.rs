@@ -274,7 +274,11 @@ fn a_name_is_judged_by_the_address_that_it_resolves_to() {
         let text = failure.to_string();
         assert_eq!(text, format!("no connection to {host}:{port}: 127.0.0.1 is not a public address"));
     }
-    for url in [format!("http://{address}{PATH}"), format!("https://{address}{PATH}"), format!("https://localhost:{port}{PATH}")] {
+    for url in [
+        format!("http://{address}{PATH}"),
+        format!("https://{address}{PATH}"),
+        format!("https://localhost:{port}{PATH}"),
+    ] {
         assert!(matches!(fails(post(&url, Reach::Public)), Failure::Other { .. }), "{url}");
     }
     // What is allowed is the first that the server sees.

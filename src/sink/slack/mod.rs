@@ -9,7 +9,7 @@ pub mod answer;
 pub mod bot;
 pub mod digest;
 pub mod message;
-mod mrkdwn;
+pub(super) mod mrkdwn;
 pub mod thread;
 pub mod webhook;
 pub mod wording;

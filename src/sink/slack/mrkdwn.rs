@@ -91,7 +91,7 @@ pub(super) fn link(raw: &str) -> Option<String> {
 }
 
 /// Characters that reorder what is shown: with them `gnp.exe` reads `exe.png` (Unicode Technical Report 36).
-pub(super) fn turns_text(c: char) -> bool {
+pub(in crate::sink) fn turns_text(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

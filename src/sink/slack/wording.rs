@@ -97,7 +97,7 @@ pub fn line(event: &Event) -> String {
 
 /// Kinds whose sentence is what happened, where, and what it is called. Who caused it is often a customer and not an
 /// account, so that there is no `@`.
-const PLAIN: &[(&str, &str, &str)] = &[
+pub(in crate::sink) const PLAIN: &[(&str, &str, &str)] = &[
     ("payment_succeeded", "💶", "Payment succeeded"),
     ("payment_received", "🪙", "Payment received"),
     ("payment_failed", "💳", "Payment failed"),

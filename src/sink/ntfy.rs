@@ -1,0 +1,220 @@
+//! ntfy: push messages to phones, by ntfy.sh or a server of one's own. Owns the message's shape, ntfy's limits and what its
+//! answers mean; refuses to know how HTTP is spoken and when to try again.
+//!
+//! Source of the rules: docs.ntfy.sh, "Publishing": "Publish as JSON", "Message priority", "Tags & emojis", "Limitations".
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{
+    Bundle, Outcome, Parcel, Sink,
+    answers::{configuration, harmless, judge, no_answer, quote, without},
+    plain,
+};
+use crate::{
+    allowance::{Allowance, Rate},
+    event::Severity,
+    http::{Answer, Client},
+    secret::Secret,
+};
+
+/// Whom the answers are from, in reasons.
+const WHO: &str = "ntfy";
+
+/// Messages that may go out at once, after a rest: half of what ntfy grants, for others may use the same address.
+const BURST: u32 = 30;
+
+/// A message over 4096 bytes becomes an attachment, and a request over twice that is refused.
+const LIST_BYTES_MAX: usize = 2_500;
+
+/// What the configuration says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The server.
+    pub url: String,
+    /// What phones subscribe to. On a server without accounts, who knows it can read along.
+    pub topic: String,
+    /// An access token, where the topic is not everybody's.
+    pub token: Option<Secret>,
+    /// Between two messages, after a burst.
+    pub interval: Duration,
+}
+
+/// A topic as a sink.
+pub struct Ntfy {
+    settings: Settings,
+    client: Client,
+    allowance: Allowance,
+}
+
+impl Ntfy {
+    /// Publishes as `settings` say.
+    pub fn new(settings: Settings, client: Client) -> Ntfy {
+        Ntfy { settings, client, allowance: Allowance::default() }
+    }
+
+    fn post(&self, message: &Value) -> Outcome {
+        let Settings { url, token, .. } = &self.settings;
+        let token = token.as_ref().map(Secret::expose);
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
+        match self.client.post(url, "application/json", &headers, message.to_string().as_bytes()) {
+            Ok(answer) => judged(&Answer { body: without(&answer.body, token.unwrap_or_default()), ..answer }),
+            Err(failure) => no_answer(WHO, &failure),
+        }
+    }
+}
+
+impl Sink for Ntfy {
+    fn take_turn(&mut self, _: &Parcel, now: Instant) -> Result<(), Duration> {
+        self.allowance.take(Rate { every: self.settings.interval, burst: BURST }, now)
+    }
+
+    fn deliver(&mut self, parcel: &Parcel) -> Outcome {
+        self.post(&message(&self.settings.topic, parcel))
+    }
+
+    fn deliver_bundle(&mut self, bundle: Bundle<'_>) -> Outcome {
+        self.post(&list(&self.settings.topic, bundle))
+    }
+}
+
+fn judged(answer: &Answer) -> Outcome {
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    match (answer.status, body["id"].as_str()) {
+        (200..=299, Some(id)) => Outcome::Done { receipt: Some(format!("message {}", harmless(id, 30))) },
+        (401 | 403, _) => configuration(format!(
+            "ntfy does not let us publish (status {}): {}; set `token` to one that may write to the topic",
+            answer.status,
+            quote(body["error"].as_str().unwrap_or(&answer.body))
+        )),
+        _ => judge(WHO, answer),
+    }
+}
+
+/// The emoji stands before the title, by ntfy's own short codes.
+fn message(topic: &str, parcel: &Parcel) -> Value {
+    let event = &parcel.event;
+    let detail = plain::detail(event, plain::text);
+    let footer = plain::footer(parcel, plain::text);
+    let text = if detail.is_empty() { footer } else { format!("{detail}\n{footer}") };
+    publish(topic, event.severity, &plain::headline(event, plain::text), &text, plain::link(event))
+}
+
+fn list(topic: &str, bundle: Bundle<'_>) -> Value {
+    let reference = plain::text(&plain::reference(bundle), 200);
+    let text = format!("{}\n{reference}", plain::list(bundle, plain::text, LIST_BYTES_MAX));
+    publish(topic, plain::severity(bundle), &plain::count(bundle), &text, None)
+}
+
+fn publish(topic: &str, severity: Severity, title: &str, message: &str, click: Option<&str>) -> Value {
+    let (priority, tag) = match severity {
+        Severity::Info => (3, "information_source"),
+        Severity::Success => (3, "white_check_mark"),
+        Severity::Warning => (4, "warning"),
+        Severity::Failure => (5, "rotating_light"),
+    };
+    let mut said = json!({ "topic": topic, "title": title, "message": message, "priority": priority, "tags": [tag] });
+    if let Some(click) = click {
+        said["click"] = click.into();
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::Event,
+        sink::{
+            Fault,
+            server::{Heard, Server},
+        },
+    };
+
+    const TOKEN: &str = "tk_AgQdq7mVBoFD37zQVN29RhuMzNIz2";
+
+    fn parcel() -> Parcel {
+        let url = Some("https://github.com/acme/api/issues/7".to_owned());
+        Parcel::of(Event { url, severity: Severity::Failure, ..Event::of("issue_opened") })
+    }
+
+    fn sink(url: String, token: Option<&str>) -> Ntfy {
+        let token = token.map(|token| Secret::new(token.to_owned()).unwrap());
+        Ntfy::new(Settings { url, topic: "desk".to_owned(), token, interval: Duration::ZERO }, Client::new())
+    }
+
+    fn answered(status: &str, body: &str, token: Option<&str>) -> (Outcome, Heard) {
+        let length = body.len();
+        let server = Server::start(&[Some(&format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"))]);
+        let outcome = sink(server.url("/"), token).deliver(&parcel());
+        (outcome, server.heard().remove(0))
+    }
+
+    // As recorded from ntfy 2.
+    const OK: &str =
+        r#"{"id":"sPs71M8A2T","time":1763805600,"expires":1763848800,"event":"message","topic":"desk","message":"m"}"#;
+
+    #[test]
+    fn a_message_is_published_with_its_priority_and_link() {
+        let (outcome, heard) = answered("200 OK", OK, Some(TOKEN));
+        assert_eq!(outcome, Outcome::Done { receipt: Some("message sPs71M8A2T".to_owned()) });
+        assert_eq!(
+            (heard.line.as_str(), heard.header("authorization")),
+            ("POST / HTTP/1.1", &*format!("Bearer {TOKEN}"))
+        );
+        assert_eq!(
+            heard.json(),
+            json!({
+                "topic": "desk",
+                "title": "New issue in acme/api",
+                "message": "T by octocat\ngithub · ref-1",
+                "priority": 5,
+                "tags": ["rotating_light"],
+                "click": "https://github.com/acme/api/issues/7",
+            })
+        );
+        let (_, heard) = answered("200 OK", OK, None);
+        assert_eq!(heard.header("authorization"), "");
+    }
+
+    #[test]
+    fn many_are_told_in_one_that_fits() {
+        let huge = "🎉\"".repeat(5_000);
+        let event = Event { title: huge.clone(), repository: huge.clone(), actor: huge.clone(), ..Event::of("push") };
+        let parcels = vec![Parcel { reference: huge, ..Parcel::of(event) }; 100];
+        for said in [list("desk", Bundle { parcels: &parcels }), message("desk", &parcels[0])] {
+            assert!(said["message"].as_str().unwrap().len() <= 4096);
+            assert!(said.to_string().len() <= 8192, "{}", said.to_string().len());
+        }
+        let said = list("desk", Bundle { parcels: &[parcel(), parcel()] });
+        let line = "• 🐛 New issue in acme/api: T by octocat";
+        assert_eq!(said["title"], "2 events");
+        assert_eq!(said["message"], format!("{line}\n{line}\nref-1+1"));
+    }
+
+    #[test]
+    fn answers_are_judged_as_ntfy_means_them() {
+        for (status, code, error) in [("401 X", 40101, "unauthorized"), ("403 X", 40301, "forbidden")] {
+            let body =
+                format!(r#"{{"code":{code},"http":1,"error":"{error}","link":"https://ntfy.sh/docs/publish/"}}"#);
+            let (outcome, _) = answered(status, &body, Some(TOKEN));
+            let Outcome::Retry { reason, fault: Fault::Configuration, .. } = outcome else { panic!("{outcome:?}") };
+            assert!(reason.contains(error) && reason.contains("set `token`"), "{reason}");
+        }
+        let limited = r#"{"code":42901,"http":429,"error":"limit reached: too many requests"}"#;
+        assert!(matches!(
+            answered("429 X", limited, None).0,
+            Outcome::Retry { fault: Fault::Busy, pause: Some(_), .. }
+        ));
+        assert!(matches!(answered("400 X", r#"{"code":40009}"#, None).0, Outcome::Dead { .. }));
+        assert!(matches!(answered("507 X", "", None).0, Outcome::Retry { fault: Fault::Transient, .. }));
+        // A page that says yes is not an id.
+        assert_eq!(answered("200 X", "hello", None).0, Outcome::Done { receipt: Some("200 hello".to_owned()) });
+        for status in ["200 X", "400 X", "401 X", "500 X"] {
+            let (outcome, _) = answered(status, &format!("you sent {TOKEN}"), Some(TOKEN));
+            assert!(!format!("{outcome:?}").contains("AgQdq7"), "{outcome:?}");
+        }
+    }
+}
