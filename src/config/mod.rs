@@ -315,10 +315,7 @@ impl SinkKind {
 
     /// Whether a rule may choose the channel in it.
     pub fn has_channels(&self) -> bool {
-        match self {
-            SinkKind::SlackBot { .. } => true,
-            _ => false,
-        }
+        matches!(self, SinkKind::SlackBot { .. })
     }
 
     /// Its own channel, which a rule need not choose.
@@ -331,10 +328,7 @@ impl SinkKind {
 
     /// Whether it begins a conversation about each subject, so that one message is about one subject.
     pub fn converses(&self) -> bool {
-        match self {
-            SinkKind::SlackBot { threads, .. } => *threads,
-            _ => false,
-        }
+        matches!(self, SinkKind::SlackBot { threads: true, .. })
     }
 }
 
