@@ -212,9 +212,13 @@ fn options_json(options: &Options) -> Value {
 
 fn sink_json(sink: &Sink) -> Value {
     let Sink { kind, retry, order, concurrency, backlog_digest_at } = sink;
-    let mut said = kind_json(kind);
+    let mut said = Map::new();
+    let mut say = |key: &str, value: Value| {
+        said.insert(key.to_owned(), value);
+    };
+    kind_json(kind, &mut say);
     if kind.bundles() {
-        said["backlog_digest_at"] = backlog_digest_at.unwrap_or(0).into();
+        say("backlog_digest_at", backlog_digest_at.unwrap_or(0).into());
     }
     if matches!(kind, SinkKind::Forward(_) | SinkKind::Exec(_)) {
         let order = match order {
@@ -222,70 +226,77 @@ fn sink_json(sink: &Sink) -> Value {
             Order::All => "all",
             Order::None => "none",
         };
-        said["order"] = order.into();
-        said["concurrency"] = (*concurrency).into();
+        say("order", order.into());
+        say("concurrency", (*concurrency).into());
     }
     let Retry { first, factor, cap, jitter, give_up_after } = retry;
-    said["retry"] = json!({
+    let retry = json!({
         "first": show_duration(*first),
         "factor": factor,
         "cap": show_duration(*cap),
         "jitter": jitter,
         "give_up_after": show_duration(*give_up_after),
     });
-    said
+    say("retry", retry);
+    Value::Object(said)
 }
 
 /// What only this kind has.
-fn kind_json(kind: &SinkKind) -> Value {
+fn kind_json(kind: &SinkKind, say: &mut dyn FnMut(&str, Value)) {
+    let text = |text: &String| Value::String(text.clone());
+    let texts = |list: &[String]| Value::Array(list.iter().map(text).collect());
     match kind {
         SinkKind::Slack { webhook_url: _, interval } => {
-            json!({ "kind": "slack", "webhook_url": HIDDEN, "interval": show_duration(*interval) })
+            say("kind", "slack".into());
+            say("webhook_url", HIDDEN.into());
+            say("interval", show_duration(*interval).into());
         }
         SinkKind::Discord(discord::Settings { webhook_url: _, interval }) => {
-            json!({ "kind": "discord", "webhook_url": HIDDEN, "interval": show_duration(*interval) })
+            say("kind", "discord".into());
+            say("webhook_url", HIDDEN.into());
+            say("interval", show_duration(*interval).into());
         }
-        SinkKind::Ntfy(ntfy::Settings { url, topic, token, interval }) => json!({
-            "kind": "ntfy",
-            "url": url,
-            "topic": topic,
-            "token": token.as_ref().map(|_| HIDDEN),
-            "interval": show_duration(*interval),
-        }),
+        SinkKind::Ntfy(ntfy::Settings { url, topic, token, interval }) => {
+            say("kind", "ntfy".into());
+            say("url", text(url));
+            say("topic", text(topic));
+            say("token", token.as_ref().map_or(Value::Null, |_| HIDDEN.into()));
+            say("interval", show_duration(*interval).into());
+        }
         SinkKind::Email(email::Settings { host, port, security, login, from, to }) => {
             let scheme = match security {
                 email::Security::Tls => "smtps",
                 email::Security::StartTls | email::Security::Loopback => "smtp",
             };
             let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            json!({
-                "kind": "email",
-                "smtp": format!("{scheme}://{host}:{port}"),
-                "user": login.as_ref().map(|(user, _)| user),
-                "password": login.as_ref().map(|_| HIDDEN),
-                "from": from,
-                "to": to,
-            })
+            say("kind", "email".into());
+            say("smtp", format!("{scheme}://{host}:{port}").into());
+            say("user", login.as_ref().map_or(Value::Null, |(user, _)| text(user)));
+            say("password", login.as_ref().map_or(Value::Null, |_| HIDDEN.into()));
+            say("from", text(from));
+            say("to", texts(to));
         }
-        SinkKind::SlackBot { token: _, channel, threads, api, interval } => json!({
-            "kind": "slack",
-            "token": HIDDEN,
-            "channel": channel,
-            "threads": threads,
-            "api": api,
-            "interval": show_duration(*interval),
-        }),
-        SinkKind::Forward(forward::Settings { url, secrets, allow_private, include_body }) => json!({
-            "kind": "forward",
-            "url": url,
-            "secret": secrets.iter().map(|_| HIDDEN).collect::<Vec<_>>(),
-            "allow_private": allow_private,
-            "include_body": include_body,
-        }),
+        SinkKind::Forward(forward::Settings { url, secrets, allow_private, include_body }) => {
+            say("kind", "forward".into());
+            say("url", text(url));
+            say("secret", Value::Array(secrets.iter().map(|_| HIDDEN.into()).collect()));
+            say("allow_private", (*allow_private).into());
+            say("include_body", (*include_body).into());
+        }
+        SinkKind::SlackBot { token: _, channel, threads, api, interval } => {
+            say("kind", "slack".into());
+            say("token", HIDDEN.into());
+            say("channel", text(channel));
+            say("threads", (*threads).into());
+            say("api", text(api));
+            say("interval", show_duration(*interval).into());
+        }
         SinkKind::Exec(exec::Settings { command, time_limit, directory: _ }) => {
-            json!({ "kind": "exec", "command": command, "time_limit": show_duration(*time_limit) })
+            say("kind", "exec".into());
+            say("command", texts(command));
+            say("time_limit", show_duration(*time_limit).into());
         }
-        SinkKind::Bell => json!({ "kind": "bell" }),
+        SinkKind::Bell => say("kind", "bell".into()),
     }
 }
 

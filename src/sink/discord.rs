@@ -159,7 +159,7 @@ fn colour(severity: Severity) -> u32 {
 
 /// Foreign text as it stands in Discord's Markdown: its marks escaped, its mentions and links broken.
 fn text(raw: &str, units_max: usize) -> String {
-    plain::cut(raw, units_max, |c, out| match c {
+    plain::cut(raw, units_max, &|c, out| match c {
         '\\' | '*' | '_' | '~' | '`' | '|' | '>' | '#' | '[' | ']' | '(' | ')' | '-' | '<' => out.extend(['\\', c]),
         // Neither a mention nor an address, nor an emoji, nor a link.
         '@' | ':' => out.extend([c, '\u{200b}']),

@@ -7,10 +7,12 @@
 
 use std::{
     io::{self, ErrorKind, PipeReader, Read, Write},
-    os::{fd::AsFd, unix::process::CommandExt},
+    os::{
+        fd::AsFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     path::PathBuf,
-    process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
-    sync::mpsc,
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -18,7 +20,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::{Errno, retry_on_intr},
-    process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
 
 use super::{
@@ -61,7 +63,7 @@ pub struct Exec {
 /// How a run ended.
 enum End {
     /// By itself, or by a signal that was not ours.
-    Status(WaitIdStatus),
+    Status(ExitStatus),
     /// Its time was over.
     TooLong,
 }
@@ -122,14 +124,14 @@ fn judge(program: &str, end: &End, output: &str, time_limit: Duration) -> Outcom
         }
         End::Status(status) => status,
     };
-    match status.exit_status() {
+    match status.code() {
         Some(0) => Outcome::Done { receipt: Some(output.to_owned()).filter(|output| !output.is_empty()) },
         Some(code) if (64..=78).contains(&code) && code != TRY_AGAIN => {
             Outcome::Dead { reason: format!("{program} ended with {code}{said}") }
         }
         Some(code) => transient(format!("{program} ended with {code}{said}")),
         None => {
-            let signal = status.terminating_signal().map_or("a signal".to_owned(), |signal| format!("signal {signal}"));
+            let signal = status.signal().map_or("a signal".to_owned(), |signal| format!("signal {signal}"));
             transient(format!("{program} was ended by {signal}{said}"))
         }
     }
@@ -152,60 +154,51 @@ fn cannot_start(program: &str, error: &io::Error) -> Outcome {
 /// A program that runs. Its leader is not reaped before all is over: as long as it is there, be it as a zombie, no other
 /// group can have its number.
 struct Run {
-    started: Started,
+    child: Child,
+    group: Pid,
     /// Readable, at its end, when the leader has ended.
     ended: PipeReader,
-    status: mpsc::Receiver<io::Result<WaitIdStatus>>,
-    /// Dropped when the leader may be reaped.
-    _reap: mpsc::Sender<()>,
     output: Vec<u8>,
 }
 
-/// What the thread that waits for the leader leaves to others.
-struct Started {
-    group: Pid,
-    stdin: Option<ChildStdin>,
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
-}
-
 impl Run {
-    /// Starts it, in a thread that then waits for its end and reaps it when this run is dropped.
+    /// Starts it, and a thread that waits for its end.
     fn begin(mut command: Command) -> io::Result<Run> {
         let (ended, ends) = io::pipe()?;
-        let (tell_start, start) = mpsc::channel();
-        let (tell_status, status) = mpsc::channel();
-        let (reap, reaped) = mpsc::channel::<()>();
-        spawn("exec", STACK_BYTES, move || {
-            let mut child = match command.spawn() {
-                Ok(child) => child,
-                Err(error) => return drop(tell_start.send(Err(error))),
-            };
-            let id = child.id();
-            // A process's number is positive.
-            let group = i32::try_from(id).ok().and_then(Pid::from_raw).unwrap_or(Pid::INIT);
-            let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-            // Nobody is gone here: the other side waits for each of these, and else only wants it reaped.
-            drop(tell_start.send(Ok(Started { group, stdin, stdout, stderr })));
-            let status = retry_on_intr(|| waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
-            let status = status.map_err(io::Error::from).and_then(|status| status.ok_or(ErrorKind::NotFound.into()));
-            drop(tell_status.send(status));
-            drop(ends);
-            // Ends by an error, which is the word: its sender is dropped.
-            let _ = reaped.recv();
-            if let Err(error) = child.wait() {
-                log::warn!("cannot reap process {id}: {error}");
+        let child = command.spawn()?;
+        let group = Pid::from_child(&child);
+        let run = Run { child, group, ended, output: Vec::new() };
+        let waiting = spawn("exec", STACK_BYTES, move || {
+            // Its end, or that there is nothing to wait for: either way the pipe says that it is time to look.
+            if let Err(error) =
+                retry_on_intr(|| waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT))
+            {
+                log::warn!("cannot wait for process {}: {error}", group.as_raw_nonzero());
             }
-        })?;
-        let started = start.recv().map_err(|_| ErrorKind::BrokenPipe)??;
-        let run = Run { started, ended, status, _reap: reap, output: Vec::new() };
-        run.set_nonblocking().inspect_err(|_| run.send(Signal::KILL))?;
-        Ok(run)
+            drop(ends);
+        });
+        match waiting.map(drop).and_then(|()| run.set_nonblocking()) {
+            Ok(()) => Ok(run),
+            Err(error) => {
+                run.send(Signal::KILL);
+                run.reap_some_time();
+                Err(error)
+            }
+        }
+    }
+
+    /// Where nobody can wait for a death that is near: by a thread of its own, or not at all. A zombie costs a number.
+    fn reap_some_time(mut self) {
+        let group = self.group.as_raw_nonzero();
+        let reaping = spawn("exec", STACK_BYTES, move || drop(self.child.wait()));
+        if let Err(error) = reaping {
+            log::warn!("nobody reaps process {group}: {error}");
+        }
     }
 
     /// Each end of a pipe has flags of its own: the program's is not touched.
     fn set_nonblocking(&self) -> io::Result<()> {
-        let Started { stdin, stdout, stderr, .. } = &self.started;
+        let Child { stdin, stdout, stderr, .. } = &self.child;
         let fds = [stdin.as_ref().map(AsFd::as_fd), stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)];
         for fd in fds.into_iter().flatten() {
             fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;
@@ -215,32 +208,44 @@ impl Run {
 
     /// Sends everybody in the group a signal. That nobody is left is as good.
     fn send(&self, signal: Signal) {
-        match kill_process_group(self.started.group, signal) {
+        match kill_process_group(self.group, signal) {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => {
-                log::warn!("cannot end the process group {}: {error}", self.started.group.as_raw_nonzero());
+                log::warn!("cannot end the process group {}: {error}", self.group.as_raw_nonzero());
             }
         }
     }
 
     /// Feeds it and listens until it ends or its time is over.
     fn finish(mut self, input: &[u8], time_limit: Duration) -> io::Result<(End, String)> {
-        let ended_itself = match self.until(Instant::now() + time_limit, input) {
-            Ok(ended) => ended,
+        match self.until(Instant::now() + time_limit, input) {
+            Ok(true) => {
+                let output = self.said();
+                Ok((End::Status(self.child.wait()?), output))
+            }
+            Ok(false) => {
+                self.send(Signal::TERM);
+                let waited = self.until(Instant::now() + GRACE, &[]);
+                // Also when the leader has ended: who else is in the group may not have.
+                self.send(Signal::KILL);
+                let is_dead = waited? || self.until(Instant::now() + DEATH_MAX, &[])?;
+                let output = self.said();
+                match is_dead {
+                    true => drop(self.child.wait()?),
+                    false => self.reap_some_time(),
+                }
+                Ok((End::TooLong, output))
+            }
             Err(error) => {
                 self.send(Signal::KILL);
-                return Err(error);
-            }
-        };
-        if !ended_itself {
-            self.send(Signal::TERM);
-            let waited = self.until(Instant::now() + GRACE, &[]);
-            // Also when the leader has ended: who else is in the group may not have.
-            self.send(Signal::KILL);
-            if !waited? && !self.until(Instant::now() + DEATH_MAX, &[])? {
-                log::warn!("process {} does not end although it was killed", self.started.group.as_raw_nonzero());
+                self.reap_some_time();
+                Err(error)
             }
         }
+    }
+
+    /// What it has said, with what is still in the pipes.
+    fn said(&mut self) -> String {
         let mut rest = LAST_BYTES_MAX;
         while let heard @ 1.. = self.listen() {
             rest = rest.saturating_sub(heard);
@@ -248,11 +253,7 @@ impl Run {
                 break;
             }
         }
-        let end = match ended_itself {
-            true => End::Status(self.status.recv().map_err(|_| ErrorKind::BrokenPipe)??),
-            false => End::TooLong,
-        };
-        Ok((end, String::from_utf8_lossy(&self.output).into_owned()))
+        String::from_utf8_lossy(&self.output).into_owned()
     }
 
     /// Passes on and takes in until the leader has ended, which it says, or until the deadline.
@@ -260,11 +261,11 @@ impl Run {
         loop {
             if input.is_empty() {
                 // So it reads the end.
-                self.started.stdin = None;
+                self.child.stdin = None;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let time = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
-            let Started { stdin, stdout, stderr, .. } = &self.started;
+            let Child { stdin, stdout, stderr, .. } = &self.child;
             let mut fds = vec![PollFd::new(&self.ended, PollFlags::IN)];
             fds.extend(stdin.as_ref().map(|fd| PollFd::new(fd, PollFlags::OUT)));
             fds.extend(stdout.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
@@ -278,7 +279,7 @@ impl Run {
             if ended || count == 0 || left.is_zero() {
                 return Ok(ended);
             }
-            if let Some(stdin) = &mut self.started.stdin {
+            if let Some(stdin) = &mut self.child.stdin {
                 match stdin.write(input) {
                     Ok(written) => input = &input[written..],
                     Err(error) if is_not_ready(&error) => {}
@@ -292,7 +293,7 @@ impl Run {
 
     /// Takes in what is there, a piece of each; says how many bytes.
     fn listen(&mut self) -> usize {
-        take_in(&mut self.started.stdout, &mut self.output) + take_in(&mut self.started.stderr, &mut self.output)
+        take_in(&mut self.child.stdout, &mut self.output) + take_in(&mut self.child.stderr, &mut self.output)
     }
 }
 

@@ -144,12 +144,12 @@ pub(super) fn link(event: &Event) -> Option<&str> {
 
 /// Foreign text where there is no markup at all: one line of it, and nothing that turns text.
 pub(super) fn text(raw: &str, units_max: usize) -> String {
-    cut(raw, units_max, |c, out| out.push(c))
+    cut(raw, units_max, &|c, out| out.push(c))
 }
 
 /// `raw` as one line, each of its characters written by `write`, at most `units_max` UTF-16 units long; what is cut ends in
 /// `…`.
-pub(super) fn cut(raw: &str, units_max: usize, write: impl Fn(char, &mut String)) -> String {
+pub(super) fn cut(raw: &str, units_max: usize, write: &dyn Fn(char, &mut String)) -> String {
     let (mut out, mut units, mut keep_bytes) = (String::new(), 0, 0);
     let mut space_pending = false;
     let mut piece = String::new();

@@ -10,8 +10,10 @@ use std::{borrow::Cow, time::Duration};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::mrkdwn::turns_text;
-use crate::sink::{Fault, Outcome};
+use crate::sink::{
+    Fault, Outcome,
+    answers::{harmless, quote},
+};
 
 /// The pause after a 429 that does not say how long.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(30);
@@ -20,7 +22,6 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// No answer, however odd, silences the sink for longer.
 const PAUSE_MAX: Duration = Duration::from_secs(86_400);
 
-const QUOTE_CHARS_MAX: usize = 200;
 const RECEIPT_CHARS_MAX: usize = 100;
 const ID_CHARS_MAX: usize = 80;
 
@@ -330,17 +331,6 @@ fn code(body: &str) -> Cow<'_, str> {
 fn receipt(body: &str) -> Option<String> {
     let receipt = harmless(body, RECEIPT_CHARS_MAX);
     (!receipt.is_empty()).then_some(receipt)
-}
-
-fn quote(body: &str) -> String {
-    let quote = harmless(body, QUOTE_CHARS_MAX);
-    if quote.is_empty() { "(empty)".to_owned() } else { quote }
-}
-
-/// Reasons end in logs and terminals: no control characters, nothing that turns text, and not a proxy's whole page.
-fn harmless(text: &str, chars_max: usize) -> String {
-    let shown = text.trim().chars().filter(|c| !c.is_control() && !turns_text(*c));
-    shown.take(chars_max).collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use serde_json::{Map, Value};
 use super::{
     BURST, CONTENT_TYPE,
     answer::{self, AtFault, Posted, Refusal, Reply},
-    hidden,
     message::Message,
     receipt_of,
     thread::Thread,
@@ -26,7 +25,7 @@ use crate::{
     allowance::{Allowance, Rate},
     http::Client,
     secret::Secret,
-    sink::{Bundle, Conversation, Conversations, Fault, Outcome, Parcel, Sink},
+    sink::{Bundle, Conversation, Conversations, Fault, Outcome, Parcel, Sink, answers::without},
     time::Timestamp,
 };
 
@@ -270,7 +269,7 @@ impl SlackBot {
         let bearer = format!("Bearer {token}");
         // Its last part is the secret one.
         let secret = token.rsplit('-').next().unwrap_or_default();
-        let without_token = |text: &str| hidden(text, &[token, secret]);
+        let without_token = |text: &str| without(&without(text, token), secret);
         let url = format!("{}/{method}", self.api);
         let headers = [("Authorization", bearer.as_str())];
         match self.client.post(&url, CONTENT_TYPE, &headers, arguments.to_string().as_bytes()) {

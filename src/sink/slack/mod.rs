@@ -21,12 +21,6 @@ const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 /// Messages that may go out at once, after a rest. Slack lets "short bursts" pass and does not say how short.
 const BURST: u32 = 5;
 
-/// `text` with these hidden. What is as short as `/` tells nothing, and hiding it would garble every text.
-fn hidden(text: &str, telling: &[&str]) -> String {
-    let telling = telling.iter().filter(|part| part.len() >= 8);
-    telling.fold(text.to_owned(), |text, part| text.replace(part, "(hidden)"))
-}
-
 /// A receipt for each of `count` events that one message told.
 fn receipt_of(receipt: String, count: usize) -> String {
     if count > 1 { format!("{receipt} in a digest of {count}") } else { receipt }

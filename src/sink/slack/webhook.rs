@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{BURST, CONTENT_TYPE, answer, hidden, message::Message, receipt_of};
+use super::{BURST, CONTENT_TYPE, answer, message::Message, receipt_of};
 use crate::{
     allowance::{Allowance, Rate},
     http::{Answer, Client},
     secret::Secret,
-    sink::{Bundle, Outcome, Parcel, Sink},
+    sink::{Bundle, Outcome, Parcel, Sink, answers::without},
 };
 
 /// A Slack incoming webhook as a sink.
@@ -31,11 +31,11 @@ impl SlackWebhook {
     fn post(&self, message: &Value) -> Result<Answer, Outcome> {
         let url = self.url.expose();
         match self.client.post(url, CONTENT_TYPE, &[], message.to_string().as_bytes()) {
-            Ok(answer) => Ok(Answer { body: without_url(&answer.body, url), ..answer }),
+            Ok(answer) => Ok(Answer { body: without(&answer.body, url), ..answer }),
             Err(failure) => {
                 // What comes again then carries the same reference.
                 let doubt = if failure.may_have_arrived() { " (the message may have arrived)" } else { "" };
-                Err(answer::no_answer(&without_url(&format!("{failure}{doubt}"), url)))
+                Err(answer::no_answer(&without(&format!("{failure}{doubt}"), url)))
             }
         }
     }
@@ -73,15 +73,6 @@ impl Sink for SlackWebhook {
             Ok(outcome) | Err(outcome) => outcome,
         }
     }
-}
-
-/// `text` with the URL hidden, and its telling ends as well: clients print it without scheme, proxies print the path,
-/// and the last segment is the token.
-fn without_url(text: &str, url: &str) -> String {
-    let bare = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = bare.find('/').map_or("", |at| &bare[at..]);
-    let token = path.rsplit('/').next().unwrap_or_default();
-    hidden(text, &[url, bare, path, token])
 }
 
 #[cfg(test)]
@@ -195,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_short_path_garbles_no_text() {
-        assert_eq!(without_url("a/b: refused", "http://127.0.0.1:9/"), "a/b: refused");
-        assert_eq!(without_url("http://127.0.0.1:9/: refused", "http://127.0.0.1:9/"), "(hidden): refused");
+        assert_eq!(without("a/b: refused", "http://127.0.0.1:9/"), "a/b: refused");
+        assert_eq!(without("http://127.0.0.1:9/: refused", "http://127.0.0.1:9/"), "(hidden): refused");
     }
 }
