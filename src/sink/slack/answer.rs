@@ -392,7 +392,7 @@ mod tests {
             (200, "ok\n", Some("ok")),
             (204, "", None),
             (200, r#"{"ok":true}"#, Some(r#"{"ok":true}"#)),
-            (201, "thank\u{1b}[31m you", Some("thank[31m you")),
+            (201, "thank\u{1b}[31m you", Some("thank [31m you")),
         ] {
             assert_eq!(judge(status, body, None), Outcome::Done { receipt: receipt.map(str::to_owned) }, "{body:?}");
         }
