@@ -26,7 +26,7 @@ use crate::{
     door::{Counters, Door, Publisher, Told},
     event::Severity,
     http::{Client, Limits, Listener, Running, Server},
-    store::{Portion, Role, RoleLock, Store, StoreError, StoreThreads},
+    store::{Portion, Role, RoleLock, Store, StoreError, StoreThreads, WaitsMax},
     systemd,
     threads::{self, Stop, Wake},
     time::{Clock, SystemClock},
@@ -214,7 +214,7 @@ impl Daemon {
         counters: Option<Arc<Counters>>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Wake, StartError> {
-        let after_crash = self.store.begin_work(longest_wait(settings)).map_err(StartError::Store)?;
+        let after_crash = self.store.begin_work(longest_waits(settings)).map_err(StartError::Store)?;
         self.tell_of_orphans(settings);
         let (bell, player) = bell::player::new(settings.bell.clone());
         self.spawn("player", move || player.run())?;
@@ -232,9 +232,11 @@ impl Daemon {
                 name: name.clone(),
                 retry: sink.retry,
                 portion: Portion {
-                    count: work::BATCH,
+                    // Where several can work, none keeps from the others what it will not come to soon.
+                    count: if sink.concurrency > 1 { 1 } else { work::BATCH },
                     bundle_over: sink.backlog_digest_at,
                     by_subject: sink.kind.converses(),
+                    is_probe: false,
                 },
                 store: self.store.clone(),
                 wakes,
@@ -459,10 +461,14 @@ fn catch_signals(ended: mpsc::Sender<Ending>) -> io::Result<(signal_hook::iterat
     Ok((handle, listening))
 }
 
-/// The longest wait that any retry can have, its jitter and the destination's own wish included.
-fn longest_wait(settings: &Settings) -> Duration {
+/// The longest wait that any retry can have, its jitter and the destination's own wish included; and any digest.
+fn longest_waits(settings: &Settings) -> WaitsMax {
     let longest = |retry: &Retry| retry.cap.mul_f64(1.0 + retry.jitter);
-    settings.sinks.values().map(|sink| longest(&sink.retry)).max().unwrap_or_default().max(Duration::from_secs(3600))
+    let retry = settings.sinks.values().map(|sink| longest(&sink.retry)).max().unwrap_or_default();
+    let targets = settings.rules.iter().flat_map(|rule| &rule.to);
+    let digest = targets.filter_map(|target| target.digest.as_ref()).map(|digest| digest.window).max();
+    let retry = retry.max(Duration::from_secs(3600));
+    WaitsMax { retry, digest: digest.unwrap_or(retry) }
 }
 
 /// `counters` are those of this process's own door, where it has one.

@@ -118,8 +118,8 @@ pub struct Head<'a> {
     pub branch: String,
     /// The pull request.
     pub subject: &'a str,
-    /// Whether it still asks.
-    pub is_open: bool,
+    /// Whether it asks from now on, or not any more; `None` where the event does not say: a merged one is talked about, too.
+    pub asks: Option<bool>,
 }
 
 /// What failed.
@@ -151,8 +151,12 @@ impl Event {
     pub fn head(&self) -> Option<Head<'_>> {
         let subject = self.subject.as_deref().filter(|_| self.kind.starts_with("pr_"))?;
         let Some(Fact::Text(branch)) = self.extra.get("head_branch") else { return None };
-        let is_open = !matches!(self.kind.as_str(), "pr_merged" | "pr_closed");
-        Some(Head { branch: format!("{}@{branch}", self.repository), subject, is_open })
+        let asks = match self.kind.as_str() {
+            "pr_opened" | "pr_reopened" | "pr_ready" | "pr_review_requested" => Some(true),
+            "pr_merged" | "pr_closed" => Some(false),
+            _ => None,
+        };
+        Some(Head { branch: format!("{}@{branch}", self.repository), subject, asks })
     }
 
     /// The branch that this event happened on, where that is all that its subject says: `acme/api@feature`.

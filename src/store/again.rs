@@ -3,7 +3,11 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Store, StoreError, inbox, outbox::refresh_status, writer::Durability};
+use super::{
+    Store, StoreError, inbox,
+    outbox::{is_behind, refresh_status},
+    writer::Durability,
+};
 use crate::time::Timestamp;
 
 /// Deliveries in one transaction, so that the door never waits long for the writer.
@@ -45,13 +49,25 @@ impl Store {
     /// When the database cannot be written. Nothing of it has happened then.
     pub fn requeue(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
         self.again(ids, |connection, id, now| {
-            let revived = connection
+            let dead: Vec<(i64, String, Option<String>)> = connection
                 .prepare_cached(
-                    "UPDATE dispatch
-                     SET state = 'due', claims = 0, failures = 0, tried_ms = 0, next_ms = ?2, settled_ms = NULL
-                     WHERE delivery = ?1 AND state = 'dead'",
+                    "SELECT id, sink, subject FROM dispatch WHERE delivery = ?1 AND state = 'dead' ORDER BY id",
                 )?
-                .execute(params![id, now.ms()])?;
+                .query_map([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            let revived = dead.len();
+            for (dispatch, sink, subject) in dead {
+                // Another of its subject may be under way.
+                let behind = is_behind(connection, &sink, subject.as_deref())?;
+                connection
+                    .prepare_cached(
+                        "UPDATE dispatch
+                         SET state = 'due', claims = 0, failures = 0, tried_ms = 0, next_ms = ?2, settled_ms = NULL,
+                             behind = ?3
+                         WHERE id = ?1",
+                    )?
+                    .execute(params![dispatch, now.ms(), behind])?;
+            }
             if revived > 0 {
                 connection
                     .prepare_cached("UPDATE delivery SET notes = json_insert(notes, '$[#]', ?2) WHERE id = ?1")?

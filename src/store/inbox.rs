@@ -10,7 +10,9 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    CRASHES_MAX, Status, Store, StoreError, body, subject,
+    CRASHES_MAX, Status, Store, StoreError, body,
+    outbox::is_behind,
+    subject,
     writer::{Class, Durability, Terms},
 };
 use crate::{
@@ -205,8 +207,8 @@ impl Store {
             connection
                 .prepare_cached(
                     "INSERT INTO delivery (source, provider, event_type, delivery_id, body_hash, received_ms,
-                                           processed_ms, stage, status, peer, verified_by, notes)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                           processed_ms, stage, status, peer, verified_by, notes, handled_by)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 )?
                 .execute(params![
                     arrival.source,
@@ -221,6 +223,7 @@ impl Store {
                     arrival.peer,
                     i64::try_from(parts.verified_by).map_or(i64::MAX, |index| index + 1),
                     notes_json,
+                    is_skipped.then_some(HANDLED_BY),
                 ])?;
             let id = connection.last_insert_rowid();
             connection
@@ -499,14 +502,20 @@ fn insert_event(
     let event = connection.last_insert_rowid();
     for Target { sink, channel, digest, order } in to {
         let channel = channel.as_deref().unwrap_or_default();
+        let subject = match (digest, order) {
+            // What is collected keeps no order, and holds nothing up.
+            (Some(_), _) | (None, Order::None) => None,
+            (None, Order::Subject) => filed_under,
+            (None, Order::All) => Some(ONE_QUEUE),
+        };
         let next_ms = match digest {
             Some(digest) => digest_due(connection, (sink, channel), digest, now)?.ms(),
             None => now.ms(),
         };
         connection
             .prepare_cached(
-                "INSERT INTO dispatch (event, delivery, sink, state, next_ms, cue, channel, subject, digest)
-                 VALUES (?1, ?2, ?3, 'due', ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO dispatch (event, delivery, sink, state, next_ms, cue, channel, subject, digest, behind)
+                 VALUES (?1, ?2, ?3, 'due', ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 event,
@@ -515,13 +524,9 @@ fn insert_event(
                 next_ms,
                 routed.cue,
                 channel,
-                match (digest, order) {
-                    // What is collected keeps no order, and holds nothing up.
-                    (Some(_), _) | (None, Order::None) => None,
-                    (None, Order::Subject) => filed_under,
-                    (None, Order::All) => Some(ONE_QUEUE),
-                },
+                subject,
                 digest.as_ref().map(|digest| &digest.group),
+                is_behind(connection, sink, subject)?,
             ])?;
     }
     Ok(())

@@ -38,7 +38,7 @@ pub use self::{
     inbox::{Accepted, Arrival, Decision, Routable, Routed},
     lock::{Role, RoleLock},
     outage::Outage,
-    outbox::{Claim, Claimed, Portion, Settlement},
+    outbox::{Claim, Claimed, Portion, Settlement, WaitsMax},
     prune::Pruned,
     refusal::{OTHERS, RefusalCount, Refused},
     report::{Attempt, DeliveryRow, Dispatched, Filter, History, QueueCount, Reader, StoredRequest, Story},
@@ -173,14 +173,14 @@ impl Store {
     }
 
     /// Begins the work behind the door: gives back what an earlier process held, and says whether that one ended without
-    /// [`Store::end_work`]. `wait_max` is the longest wait that any retry can have.
+    /// [`Store::end_work`]. `waits` are the longest that the configuration knows.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn begin_work(&self, wait_max: Duration) -> Result<bool, StoreError> {
+    pub fn begin_work(&self, waits: WaitsMax) -> Result<bool, StoreError> {
         let ticket = self.submit(inbox::settling(writer::Durability::Full), move |connection, now| {
             inbox::void_claims(connection, now)?;
-            outbox::void_claims(connection, now, wait_max)?;
+            outbox::void_claims(connection, now, waits)?;
             let marked = connection.execute(
                 "INSERT INTO meta (key, value) VALUES ('working', ?1) ON CONFLICT DO NOTHING",
                 [now.to_string()],

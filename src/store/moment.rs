@@ -71,9 +71,20 @@ impl Moments {
             [by_ms, first],
         )?;
         connection.execute(
-            "UPDATE dispatch SET settled_ms = settled_ms + ?1 WHERE delivery >= ?2 AND settled_ms IS NOT NULL",
+            "UPDATE dispatch SET settled_ms = settled_ms + ?1, edge_ms = edge_ms + ?1
+             WHERE delivery >= ?2 AND (settled_ms IS NOT NULL OR edge_ms IS NOT NULL)",
             [by_ms, first],
         )?;
+        connection.execute(
+            "UPDATE attempt SET began_ms = began_ms + ?1
+             WHERE dispatch IN (SELECT id FROM dispatch WHERE delivery >= ?2)",
+            [by_ms, first],
+        )?;
+        // What has no delivery to go by: the offset is the wall time at which this boot began.
+        for (table, column) in [("conversation", "touched_ms"), ("run", "seen_ms"), ("branch", "seen_ms")] {
+            let sql = format!("UPDATE {table} SET {column} = {column} + ?1 WHERE {column} >= ?2");
+            connection.execute(&sql, [by_ms, stored_ms])?;
+        }
         // Older boots' waits are included: they were brought into this boot's time when the work began.
         connection.execute("UPDATE dispatch SET next_ms = next_ms + ?1 WHERE state = 'due'", [by_ms])?;
         connection.execute("UPDATE boot SET offset_ms = ?1 WHERE id = 1", [new_ms])?;

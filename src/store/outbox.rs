@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     CRASHES_MAX, Store, StoreError,
@@ -84,17 +84,19 @@ pub struct Portion {
     pub bundle_over: Option<usize>,
     /// Whether only what has one subject belongs together.
     pub by_subject: bool,
+    /// The oldest alone, although it may wait while it holds others up: what decides whether the destination is well.
+    pub is_probe: bool,
 }
 
 impl Portion {
     /// One by one, whatever waits.
     pub fn single(count: usize) -> Portion {
-        Portion { count, bundle_over: None, by_subject: false }
+        Portion { count, bundle_over: None, by_subject: false, is_probe: false }
     }
 }
 
 /// In one bundle.
-const BUNDLE_MAX: i64 = 500;
+const BUNDLE_MAX: usize = 500;
 /// What was in a bundle that was never settled may be in one again once, so that it is told in one message again.
 const BUNDLE_CLAIMS_MAX: i64 = 1;
 /// Of an attempt's answer.
@@ -102,15 +104,13 @@ const ANSWER_CHARS_MAX: usize = 500;
 /// Attempts that the ledger keeps of one dispatch, the latest.
 const ATTEMPTS_KEPT: i64 = 100;
 
-/// What may be tried now. Of one subject only the oldest, and what follows it without a gap: what comes later waits for
-/// one that is being tried, or that waits after a failure.
-pub(super) const READY: &str = "FROM dispatch
-    WHERE sink = ?1 AND state = 'due' AND next_ms <= ?2
-      AND (subject IS NULL OR NOT EXISTS (
-           SELECT 1 FROM dispatch AS earlier INDEXED BY dispatch_subject
-           WHERE earlier.sink = ?1 AND earlier.subject = dispatch.subject AND earlier.state IN ('due', 'leased')
-             AND earlier.subject IS NOT NULL AND earlier.id < dispatch.id
-             AND (earlier.state = 'leased' OR earlier.next_ms > ?2)))";
+/// What may be tried now. Of each subject one is not behind, and is tried, or waits, while the others stay behind it: so
+/// however much waits behind it, nobody looks through that.
+pub(super) const READY: &str = "FROM dispatch WHERE sink = ?1 AND state = 'due' AND behind = 0 AND next_ms <= ?2";
+
+/// Those of a subject that are not settled, by its own index.
+pub(super) const OPEN: &str = "FROM dispatch INDEXED BY dispatch_subject
+    WHERE sink = ?1 AND subject = ?2 AND subject IS NOT NULL AND state IN ('due', 'leased')";
 
 /// A dispatch that may be tried now.
 struct Ready {
@@ -136,9 +136,12 @@ impl Store {
             for id in ids {
                 connection
                     .prepare_cached(
-                        "UPDATE dispatch SET state = 'leased', attempts = attempts + 1, claims = claims + 1 WHERE id = ?1",
+                        // A probe comes before its wait is over: what is left of that is not time spent trying.
+                        "UPDATE dispatch SET state = 'leased', attempts = attempts + 1, claims = claims + 1,
+                                tried_ms = max(tried_ms - max(next_ms - ?2, 0), 0)
+                         WHERE id = ?1",
                     )?
-                    .execute([id])?;
+                    .execute([id, now.ms()])?;
                 claims.push(read_claim(connection, id, &installation)?);
             }
             let next_due = match claims.is_empty() {
@@ -238,10 +241,13 @@ pub(super) fn settle_one(
             return Ok(());
         }
     };
-    match changed {
-        0 => Ok(()),
-        _ => note_attempt(connection, held, outcome, answer, now),
+    if changed == 0 {
+        return Ok(());
     }
+    if outcome != "retry" {
+        promote(connection, held.id)?;
+    }
+    note_attempt(connection, held, outcome, answer, now)
 }
 
 /// The ledger's line about an attempt.
@@ -292,39 +298,47 @@ pub(super) fn refresh_status(connection: &Connection, delivery: i64, now: Timest
 /// What to claim, and whether it goes in one message: those of a digest that a rule has asked for; those that belong
 /// together, when more are due than anybody reads one by one; else the next few.
 fn chosen(connection: &Connection, sink: &str, portion: Portion, now: Timestamp) -> rusqlite::Result<(Vec<i64>, bool)> {
-    let look = |sql: &str, count: i64| -> rusqlite::Result<Vec<Ready>> {
+    if portion.is_probe {
+        return Ok((probed(connection, sink, now)?.into_iter().collect(), false));
+    }
+    let heads = |count: usize| -> rusqlite::Result<Vec<Ready>> {
         connection
-            .prepare_cached(&format!("SELECT id, claims, channel, subject, digest {sql} ORDER BY id LIMIT ?3"))?
-            .query_map(params![sink, now.ms(), count], |row| {
-                Ok(Ready {
-                    id: row.get(0)?,
-                    claims: row.get(1)?,
-                    channel: row.get(2)?,
-                    subject: row.get(3)?,
-                    digest: row.get(4)?,
-                })
-            })?
+            .prepare_cached(&format!("SELECT id, claims, channel, subject, digest {READY} ORDER BY id LIMIT ?3"))?
+            .query_map(params![sink, now.ms(), i64::try_from(count).unwrap_or(i64::MAX)], read_ready)?
             .collect()
     };
-    let ready = look(READY, i64::try_from(portion.count).unwrap_or(i64::MAX))?;
+    let ready = heads(portion.count)?;
     let Some(first) = ready.first() else { return Ok((Vec::new(), false)) };
     let is_backlog = match portion.bundle_over {
-        // A cheap no before the exact count.
-        Some(over) if ready.len() == portion.count || ready.len() > over => {
-            let over = i64::try_from(over).unwrap_or(i64::MAX);
-            let count: i64 = connection
-                .prepare_cached(&format!("SELECT count(*) FROM (SELECT 1 {READY} LIMIT ?3)"))?
-                .query_row(params![sink, now.ms(), over.saturating_add(1)], |row| row.get(0))?;
+        Some(over) => {
+            let heads = heads(over.saturating_add(1))?;
+            let mut count = heads.len();
+            for head in &heads {
+                if count > over {
+                    break;
+                }
+                count += followers(connection, sink, head, over + 1 - count)?.len();
+            }
             count > over
         }
-        _ => false,
+        None => false,
     };
     if first.claims <= BUNDLE_CLAIMS_MAX && (is_backlog || first.digest.is_some()) {
         let belongs = |other: &Ready| {
             let is_same = (&other.channel, &other.digest) == (&first.channel, &first.digest);
             is_same && (!portion.by_subject || other.subject == first.subject) && other.claims <= BUNDLE_CLAIMS_MAX
         };
-        let ids: Vec<i64> = look(READY, BUNDLE_MAX)?.into_iter().filter(belongs).map(|ready| ready.id).collect();
+        let mut ids: Vec<i64> = Vec::new();
+        for head in heads(BUNDLE_MAX)?.into_iter().filter(belongs) {
+            if ids.len() == BUNDLE_MAX {
+                break;
+            }
+            // As far as they belong: what is left out holds up what comes after it.
+            let next = followers(connection, sink, &head, BUNDLE_MAX - ids.len() - 1)?;
+            ids.push(head.id);
+            ids.extend(next.iter().take_while(|follower| belongs(follower)).map(|follower| follower.id));
+        }
+        ids.sort_unstable();
         let is_bundle = ids.len() > 1;
         return Ok((ids, is_bundle));
     }
@@ -335,10 +349,67 @@ fn chosen(connection: &Connection, sink: &str, portion: Portion, now: Timestamp)
     Ok((unblamed(&candidates), false))
 }
 
+/// What a probe tries: the oldest whose wait is over; and where none is, but others are held up, the oldest of all. It is
+/// the destination that is asked.
+fn probed(connection: &Connection, sink: &str, now: Timestamp) -> rusqlite::Result<Option<i64>> {
+    let ready = connection
+        .prepare_cached(&format!("SELECT id {READY} ORDER BY id LIMIT 1"))?
+        .query_row(params![sink, now.ms()], |row| row.get(0))
+        .optional()?;
+    if ready.is_some() {
+        return Ok(ready);
+    }
+    connection
+        .prepare_cached(
+            "SELECT id FROM dispatch
+             WHERE sink = ?1 AND state = 'due' AND behind = 0 AND digest IS NULL
+               AND EXISTS (SELECT 1 FROM dispatch AS held WHERE held.sink = ?1 AND held.state = 'due' AND held.behind = 1)
+             ORDER BY id LIMIT 1",
+        )?
+        .query_row([sink], |row| row.get(0))
+        .optional()
+}
+
+/// What is due behind one of a subject, oldest first.
+fn followers(connection: &Connection, sink: &str, head: &Ready, count: usize) -> rusqlite::Result<Vec<Ready>> {
+    let Some(subject) = &head.subject else { return Ok(Vec::new()) };
+    connection
+        .prepare_cached(&format!(
+            "SELECT id, claims, channel, subject, digest {OPEN} AND behind = 1 ORDER BY id LIMIT ?3"
+        ))?
+        .query_map(params![sink, subject, i64::try_from(count).unwrap_or(i64::MAX)], read_ready)?
+        .collect()
+}
+
+fn read_ready(row: &Row<'_>) -> rusqlite::Result<Ready> {
+    Ok(Ready { id: row.get(0)?, claims: row.get(1)?, channel: row.get(2)?, subject: row.get(3)?, digest: row.get(4)? })
+}
+
+/// Whether something of this subject is owed already, so that what comes now stays behind it.
+pub(super) fn is_behind(connection: &Connection, sink: &str, subject: Option<&str>) -> rusqlite::Result<bool> {
+    let Some(subject) = subject else { return Ok(false) };
+    connection.prepare_cached(&format!("SELECT EXISTS (SELECT 1 {OPEN})"))?.query_row([sink, subject], |row| row.get(0))
+}
+
+/// One is settled: when it was not behind, the oldest of its subject's others is not any more.
+fn promote(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    let settled: Option<(String, String)> = connection
+        .prepare_cached("SELECT sink, subject FROM dispatch WHERE id = ?1 AND subject IS NOT NULL AND behind = 0")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((sink, subject)) = settled else { return Ok(()) };
+    connection
+        .prepare_cached(&format!("UPDATE dispatch SET behind = 0 WHERE id = (SELECT min(id) {OPEN})"))?
+        .execute([sink, subject])
+        .map(|_| ())
+}
+
 /// How long until something more may be tried. What waits for another of its subject is due when that is settled.
 fn next_due(connection: &Connection, sink: &str, now: Timestamp) -> rusqlite::Result<Option<Duration>> {
     let next_ms: Option<i64> = connection
-        .prepare_cached("SELECT min(next_ms) FROM dispatch WHERE sink = ?1 AND state = 'due' AND next_ms > ?2")?
+        .prepare_cached(
+            "SELECT min(next_ms) FROM dispatch WHERE sink = ?1 AND state = 'due' AND behind = 0 AND next_ms > ?2",
+        )?
         .query_row(params![sink, now.ms()], |row| row.get(0))?;
     Ok(next_ms.map(|next_ms| Timestamp::from_ms(next_ms).since(now)))
 }
@@ -414,23 +485,37 @@ pub(super) fn read_event(row: &Row<'_>) -> rusqlite::Result<Result<Event, StoreE
 
 /// Gives back what stopped or crashed senders held, buries what was held when we crashed too often, and brings waits of
 /// an earlier boot into this boot's time: none is longer than the longest that a retry can be.
-pub(super) fn void_claims(connection: &Connection, now: Timestamp, wait_max: Duration) -> rusqlite::Result<()> {
-    let buried: Vec<i64> = connection
+pub(super) fn void_claims(connection: &Connection, now: Timestamp, waits: WaitsMax) -> rusqlite::Result<()> {
+    let buried: Vec<(i64, i64)> = connection
         .prepare(
             "UPDATE dispatch
              SET state = 'dead', settled_ms = ?2,
                  last_error = 'crashed the process ' || claims || ' times while it was delivered'
-             WHERE state = 'leased' AND claims >= ?1 RETURNING delivery",
+             WHERE state = 'leased' AND claims >= ?1 RETURNING id, delivery",
         )?
-        .query_map(params![CRASHES_MAX, now.ms()], |row| row.get(0))?
+        .query_map(params![CRASHES_MAX, now.ms()], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    for delivery in buried {
+    for (id, delivery) in buried {
+        promote(connection, id)?;
         refresh_status(connection, delivery, now)?;
     }
     connection.execute("UPDATE dispatch SET state = 'due' WHERE state = 'leased'", [])?;
-    connection
-        .execute("UPDATE dispatch SET next_ms = ?1 WHERE state = 'due' AND next_ms > ?1", [now.plus(wait_max).ms()])?;
+    for (wait, which) in [(waits.retry, "digest IS NULL OR failures > 0"), (waits.digest, "digest IS NOT NULL")] {
+        connection.execute(
+            &format!("UPDATE dispatch SET next_ms = ?1 WHERE state = 'due' AND next_ms > ?1 AND ({which})"),
+            [now.plus(wait).ms()],
+        )?;
+    }
     Ok(())
+}
+
+/// The longest waits that the configuration knows.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitsMax {
+    /// After a failure.
+    pub retry: Duration,
+    /// For a digest.
+    pub digest: Duration,
 }
 
 /// Gives back what senders hold that were stopped and did not crash.

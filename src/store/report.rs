@@ -19,6 +19,10 @@ SELECT delivery.id, source, event_type, delivery_id, hookbell_text(codec, bytes)
        status
 FROM main.delivery JOIN main.body ON body.delivery = delivery.id";
 
+/// What was routed before versions were noted counts as the very first.
+const HANDLED_BY_ONE_OF: &str =
+    "stage = 'routed' AND coalesce(handled_by, '0.0.0') IN (SELECT value FROM json_each(:versions))";
+
 /// A reading connection.
 pub struct Reader {
     connection: Connection,
@@ -240,7 +244,7 @@ impl Reader {
         }
         let versions = filter.handled_by.as_ref().map(|versions| Value::from(versions.clone()).to_string());
         if versions.is_some() {
-            conditions.push("handled_by IN (SELECT value FROM json_each(:versions))");
+            conditions.push(HANDLED_BY_ONE_OF);
             values.push((":versions", &versions));
         }
         values.push((":limit", &filter.limit));
@@ -424,7 +428,7 @@ impl Reader {
         let attempt = StoreError::database("read which versions handled what");
         let mut statement = self
             .connection
-            .prepare("SELECT DISTINCT handled_by FROM delivery WHERE handled_by IS NOT NULL")
+            .prepare("SELECT DISTINCT coalesce(handled_by, '0.0.0') FROM delivery WHERE stage = 'routed'")
             .map_err(&attempt)?;
         statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(&attempt)
     }

@@ -29,15 +29,16 @@ pub(super) fn filed_under(
         note_run(connection, &event.source, &run, now)?;
     }
     if let Some(head) = event.head() {
-        match head.is_open {
+        match head.asks {
             _ if replay > 0 => 0,
-            true => connection
+            None => 0,
+            Some(true) => connection
                 .prepare_cached(
                     "INSERT INTO branch (source, name, subject, seen_ms) VALUES (?1, ?2, ?3, ?4)
                      ON CONFLICT (source, name) DO UPDATE SET subject = excluded.subject, seen_ms = excluded.seen_ms",
                 )?
                 .execute(params![event.source, head.branch, head.subject, now.ms()])?,
-            false => connection
+            Some(false) => connection
                 .prepare_cached("DELETE FROM branch WHERE source = ?1 AND name = ?2 AND subject = ?3")?
                 .execute(params![event.source, head.branch, head.subject])?,
         };

@@ -101,6 +101,10 @@ fn delivery(id: &str, body: &str) -> Delivery {
     }
 }
 
+fn waits(longest: Duration) -> WaitsMax {
+    WaitsMax { retry: longest, digest: longest }
+}
+
 fn arrival(repeats: Repeats) -> Arrival {
     Arrival {
         source: "github".to_owned(),
@@ -311,7 +315,7 @@ fn what_crashes_us_is_buried_and_its_neighbours_are_not() {
     assert_eq!(titles(&fixture.store().claim("slack", Portion::single(10)).unwrap()), ["poison", "fine"]);
     for crash in 1..5 {
         fixture.reopen();
-        assert_eq!(fixture.store().begin_work(Duration::from_secs(3600)).unwrap(), crash > 1);
+        assert_eq!(fixture.store().begin_work(waits(Duration::from_secs(3600))).unwrap(), crash > 1);
         assert_eq!(
             titles(&fixture.store().claim("slack", Portion::single(10)).unwrap()),
             ["poison"],
@@ -319,7 +323,7 @@ fn what_crashes_us_is_buried_and_its_neighbours_are_not() {
         );
     }
     fixture.reopen();
-    fixture.store().begin_work(Duration::from_secs(3600)).unwrap();
+    fixture.store().begin_work(waits(Duration::from_secs(3600))).unwrap();
     assert_eq!(titles(&fixture.store().claim("slack", Portion::single(10)).unwrap()), ["fine"]);
     assert_eq!(fixture.statuses(), ["dead_letter", "unprocessed"]);
     let story = fixture.store().reader().unwrap().show(1).unwrap().unwrap();
@@ -334,7 +338,7 @@ fn a_delivery_that_crashes_the_router_is_buried_too() {
     for _ in 0..5 {
         assert_eq!(fixture.store().claim_routable(10).unwrap().len(), 1);
         fixture.reopen();
-        fixture.store().begin_work(Duration::ZERO).unwrap();
+        fixture.store().begin_work(waits(Duration::ZERO)).unwrap();
     }
     assert!(fixture.store().claim_routable(10).unwrap().is_empty());
     assert_eq!(fixture.statuses(), ["dead_letter"]);
@@ -347,7 +351,7 @@ fn what_a_stopped_thread_held_is_given_back_without_blame() {
     fixture.accept("b", "[1]");
     // As with a Slack that hangs: each stop leaves its sender, and here also its router, in the middle.
     for _ in 0..7 {
-        fixture.store().begin_work(Duration::from_secs(3600)).unwrap();
+        fixture.store().begin_work(waits(Duration::from_secs(3600))).unwrap();
         assert_eq!(titles(&fixture.store().claim("slack", Portion::single(10)).unwrap()), ["a"]);
         assert_eq!(fixture.store().claim_routable(10).unwrap().len(), 1);
         fixture.store().end_work().unwrap();
@@ -386,12 +390,12 @@ fn an_empty_commit_does_not_pass_for_a_healthy_disk() {
 #[test]
 fn a_clean_end_is_remembered() {
     let mut fixture = Fixture::new();
-    assert!(!fixture.store().begin_work(Duration::ZERO).unwrap());
+    assert!(!fixture.store().begin_work(waits(Duration::ZERO)).unwrap());
     fixture.store().end_work().unwrap();
     fixture.reopen();
-    assert!(!fixture.store().begin_work(Duration::ZERO).unwrap());
+    assert!(!fixture.store().begin_work(waits(Duration::ZERO)).unwrap());
     fixture.reopen();
-    assert!(fixture.store().begin_work(Duration::ZERO).unwrap(), "the last one did not end");
+    assert!(fixture.store().begin_work(waits(Duration::ZERO)).unwrap(), "the last one did not end");
 }
 
 #[test]

@@ -3,13 +3,25 @@ ALTER TABLE delivery ADD COLUMN handled_by TEXT;            -- the version of ou
 ALTER TABLE delivery ADD COLUMN durable_us INTEGER;         -- from proven to durable; NULL where it is not known
 ALTER TABLE dispatch ADD COLUMN channel TEXT NOT NULL DEFAULT ''; -- that a rule chose; '' is the sink's own
 ALTER TABLE dispatch ADD COLUMN subject TEXT;               -- what it is filed under; order holds within
+ALTER TABLE dispatch ADD COLUMN behind INTEGER NOT NULL DEFAULT 0; -- 1: another of its subject goes first
 ALTER TABLE dispatch ADD COLUMN digest TEXT;                -- told in one message with the others of this name
 ALTER TABLE dispatch ADD COLUMN edge_ms INTEGER;            -- when the desk began to show it
 
 DROP INDEX dispatch_identity;
 CREATE UNIQUE INDEX dispatch_identity ON dispatch (event, sink, channel);
 CREATE INDEX dispatch_subject ON dispatch (sink, subject, id) WHERE state IN ('due', 'leased') AND subject IS NOT NULL;
+-- What may go, apart from what is behind: however much that is, it is not looked through.
+DROP INDEX dispatch_due;
+CREATE INDEX dispatch_due ON dispatch (sink, behind, id, next_ms) WHERE state = 'due';
 CREATE INDEX dispatch_digest ON dispatch (sink, digest, channel, next_ms) WHERE state = 'due' AND digest IS NOT NULL;
+
+-- What is owed already keeps the order of its subject, too.
+UPDATE dispatch SET subject = (SELECT event.subject FROM event WHERE event.id = dispatch.event)
+    WHERE state IN ('due', 'leased');
+UPDATE dispatch SET behind = 1 WHERE state IN ('due', 'leased') AND subject IS NOT NULL AND EXISTS (
+    SELECT 1 FROM dispatch AS first INDEXED BY dispatch_subject
+    WHERE first.sink = dispatch.sink AND first.subject = dispatch.subject AND first.state IN ('due', 'leased')
+      AND first.subject IS NOT NULL AND first.id < dispatch.id);
 
 -- One row per attempt, the latest hundred of a dispatch.
 CREATE TABLE attempt (

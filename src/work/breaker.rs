@@ -69,10 +69,11 @@ impl Breaker {
     }
 
     /// What may be tried now.
-    pub(super) fn leave(&self, now: Timestamp) -> Leave {
-        let Some(outage) = &self.outage else { return Leave::All };
+    pub(super) fn leave(&mut self, now: Timestamp) -> Leave {
+        let Some(outage) = &mut self.outage else { return Leave::All };
         // A clock that was set back must not keep it shut for longer than it ever would be.
-        match outage.until.since(now).min(self.wait_max) {
+        outage.until = outage.until.min(now.plus(self.wait_max));
+        match outage.until.since(now) {
             Duration::ZERO => Leave::Probe,
             left => Leave::Nothing(left),
         }
@@ -96,6 +97,10 @@ impl Breaker {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.remember(now, true);
         if let Some(outage) = &mut self.outage {
+            // What was under way when it opened is no probe.
+            if outage.until > now {
+                return None;
+            }
             outage.wait = (outage.wait * 2).min(self.wait_max);
             outage.until = now.plus(outage.wait);
             reason.clone_into(&mut outage.reason);
@@ -217,9 +222,9 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_keeps_it_shut_for_ten_minutes_at_most() {
-        let breaker = opened_by_five();
+        let mut breaker = opened_by_five();
         assert_eq!(breaker.leave(at(-1_000_000)), Leave::Nothing(OPEN_MAX));
-        let restored = Breaker::new(HOUR, breaker.outage().cloned());
+        let mut restored = Breaker::new(HOUR, breaker.outage().cloned());
         assert_eq!(restored.leave(at(34)), Leave::Probe);
     }
 

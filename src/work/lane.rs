@@ -96,7 +96,7 @@ impl Lane {
     /// Draws the breaker's conclusion, keeps it and tells of it.
     pub(super) fn judge(&self, health: &Health) {
         let Parts { name, store, clock, wakes, on_down, .. } = &self.parts;
-        let (change, before, outage) = {
+        let (change, outage) = {
             let mut state = lock(&self.state);
             let (now, before) = (clock.wall(), state.breaker.outage().cloned());
             let change = match health {
@@ -104,7 +104,14 @@ impl Lane {
                 Health::Well => state.breaker.succeeded(now),
                 Health::Ill { fault, reason } => state.breaker.failed(now, *fault, reason),
             };
-            (change, before, state.breaker.outage().cloned())
+            let outage = state.breaker.outage().cloned();
+            // Under the lock, so that what is kept last is what holds.
+            if outage != before
+                && let Err(error) = store.keep_outage(name, outage.clone())
+            {
+                log::warn!("cannot note whether sink={name} is left alone: {error}");
+            }
+            (change, outage)
         };
         match (change, &outage) {
             (Some(Change::Opened), Some(outage)) => {
@@ -116,11 +123,6 @@ impl Lane {
                 wakes.iter().for_each(Wake::wake);
             }
             _ => {}
-        }
-        if outage != before
-            && let Err(error) = store.keep_outage(name, outage)
-        {
-            log::warn!("cannot note whether sink={name} is left alone: {error}");
         }
     }
 }

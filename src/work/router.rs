@@ -80,10 +80,8 @@ impl Router {
             self.wake.wait(RECOVER);
         }
         runs.written();
-        // The first thread wakes the next when there is more than it takes.
-        for wake in self.senders.values().filter_map(|wakes| wakes.first()) {
-            wake.wake();
-        }
+        // All of a sink's: some may be long at it.
+        self.senders.values().flatten().for_each(Wake::wake);
     }
 
     fn decide(&self, routable: &Routable, runs: &mut Runs) -> Decision {

@@ -51,7 +51,7 @@ impl Sender {
         while !self.is_told() {
             let portion = match self.lane.leave(self.thread) {
                 Leave::All => self.lane.parts.portion,
-                Leave::Probe => Portion { count: 1, ..self.lane.parts.portion },
+                Leave::Probe => Portion { is_probe: true, ..self.lane.parts.portion },
                 Leave::Nothing(left) => {
                     self.wake().wait(left.min(LOOK_AGAIN));
                     continue;
@@ -68,7 +68,7 @@ impl Sender {
                     if claimed.claims.len() == portion.count
                         && let Some(next) = self.lane.parts.wakes.get(self.thread + 1)
                     {
-                        // More than one thread's worth.
+                        // There may be more.
                         next.wake();
                     }
                     match claimed.is_bundle {
@@ -95,17 +95,19 @@ impl Sender {
     fn deliver_all(&mut self, claims: Vec<Claim>) {
         // What of a batch failed: what is about the same waits behind it.
         let mut waiting: Vec<String> = Vec::new();
-        for mut claim in claims {
+        let mut claims = claims.into_iter();
+        while let Some(mut claim) = claims.next() {
             let subject = claim.parcel.as_ref().ok().and_then(|parcel| parcel.subject.clone());
-            let is_behind = subject.as_ref().is_some_and(|subject| waiting.contains(subject));
-            if !is_behind && self.may_try() {
+            if subject.as_ref().is_some_and(|subject| waiting.contains(subject)) {
+                self.release(vec![claim]);
+                continue;
+            }
+            if self.may_try() {
                 self.wait_for_turn(&claim);
             }
-            // Not tried: it keeps its place before what comes meanwhile.
-            if is_behind || !self.may_try() {
-                let delay = self.lane.quiet().unwrap_or_default();
-                self.settle(vec![(claim, Settlement::Released { delay })]);
-                continue;
+            if !self.may_try() {
+                // All the rest with it: what is about the same must not go when silence ends between the two.
+                return self.release([claim].into_iter().chain(claims).collect());
             }
             let tried = self.try_once(&mut claim);
             if matches!(tried.settlement, Settlement::Retry { .. }) {
@@ -123,8 +125,7 @@ impl Sender {
             self.wait_for_turn(first);
         }
         if !self.may_try() {
-            let delay = self.lane.quiet().unwrap_or_default();
-            return self.settle(claims.into_iter().map(|claim| (claim, Settlement::Released { delay })).collect());
+            return self.release(claims);
         }
         let (mut claims, broken): (Vec<Claim>, Vec<Claim>) = claims.into_iter().partition(|claim| claim.parcel.is_ok());
         if !broken.is_empty() {
@@ -146,13 +147,20 @@ impl Sender {
         claims.iter_mut().for_each(|claim| claim.took = took);
         // One wait for all, so that they stay together.
         let jitter = (self.lane.parts.random)();
+        let failures = claims.iter().map(|claim| claim.failures).min().unwrap_or_default();
         let (mut pause, mut health, mut settled) = (None, Health::Unknown, Vec::new());
         for (claim, parcel) in claims.into_iter().zip(&parcels) {
-            let tried = self.judged(&claim, parcel, outcome.clone(), jitter);
+            let tried = self.judged(&claim, parcel, outcome.clone(), (failures, jitter));
             settled.push((claim, tried.settlement));
             (pause, health) = (tried.pause, tried.health);
         }
         self.conclude(settled, pause, &health);
+    }
+
+    /// Gives back what was not tried: it keeps its place before what comes meanwhile.
+    fn release(&self, claims: Vec<Claim>) {
+        let delay = self.lane.quiet().unwrap_or_default();
+        self.settle(claims.into_iter().map(|claim| (claim, Settlement::Released { delay })).collect());
     }
 
     /// Whether the destination may be asked now.
@@ -201,11 +209,11 @@ impl Sender {
         let start = Instant::now();
         let outcome = guarded(|| sink.deliver(parcel));
         claim.took = start.elapsed();
-        self.judged(claim, parcel, outcome, (self.lane.parts.random)())
+        self.judged(claim, parcel, outcome, (claim.failures, (self.lane.parts.random)()))
     }
 
     /// What an outcome means for one parcel.
-    fn judged(&self, claim: &Claim, parcel: &Parcel, outcome: Outcome, jitter: f64) -> Tried {
+    fn judged(&self, claim: &Claim, parcel: &Parcel, outcome: Outcome, (failures, jitter): (u32, f64)) -> Tried {
         let tried = |settlement, pause, health| Tried { settlement, pause, health };
         let (name, retry, took) = (&self.lane.parts.name, &self.lane.parts.retry, claim.took);
         let (id, kind) = (parcel.delivery, &parcel.event.kind);
@@ -224,7 +232,7 @@ impl Sender {
             }
             Outcome::Retry { reason, pause, fault } => {
                 let health = Health::Ill { fault, reason: reason.clone() };
-                let backoff = backoff::delay(retry, claim.failures.saturating_add(1), jitter);
+                let backoff = backoff::delay(retry, failures.saturating_add(1), jitter);
                 let delay = pause.unwrap_or(backoff);
                 if claim.tried + took + delay > retry.give_up_after {
                     let reason = format!(

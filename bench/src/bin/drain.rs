@@ -24,7 +24,7 @@ use hookbell::{
     store::{Arrival, Decision, Portion, Routed, Store},
     threads::{STACK_BYTES, Stop, Wake, spawn},
     time::{SystemClock, Timestamp},
-    work::{BATCH, Lane, LaneParts, Sender},
+    work::{Lane, LaneParts, Sender},
 };
 use rusqlite::Connection;
 
@@ -112,7 +112,7 @@ fn drain(path: &Path, owed: usize, settled: i64) -> Result<f64, Failure> {
             jitter: 0.2,
             give_up_after: Duration::from_secs(86_400),
         },
-        portion: Portion::single(BATCH),
+        portion: Portion::single(1),
         store: store.clone(),
         wakes: wakes.clone(),
         stop: stop.clone(),

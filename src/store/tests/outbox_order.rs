@@ -65,17 +65,30 @@ fn of_one_subject_nothing_passes_what_is_under_way_or_waits() {
     assert_eq!(titles(&waiting), [""; 0]);
     assert_eq!(waiting.next_due, Some(Duration::from_secs(60)), "a2 may go now, and waits all the same: no busy loop");
     fixture.clock.pass(Duration::from_secs(60));
-    let both = fixture.store().claim("slack", Portion::single(9)).unwrap();
-    assert_eq!(titles(&both), ["a1", "a2"]);
+    let again = fixture.store().claim("slack", Portion::single(9)).unwrap();
+    assert_eq!(titles(&again), ["a1"]);
     // The one before it is given up: nothing holds the next back any more.
-    let (a1, a2) = {
-        let mut claims = both.claims.into_iter();
-        (claims.next().unwrap(), claims.next().unwrap())
-    };
-    let given_up = Settlement::Dead { reason: "never".to_owned() };
-    let released = Settlement::Released { delay: Duration::ZERO };
-    fixture.store().settle(vec![(a1, given_up), (a2, released)]).unwrap();
-    assert_eq!(titles(&fixture.store().claim("slack", Portion::single(9)).unwrap()), ["a2"]);
+    fixture.settle_all(again, &Settlement::Dead { reason: "never".to_owned() });
+    let next = fixture.store().claim("slack", Portion::single(9)).unwrap();
+    assert_eq!(titles(&next), ["a2"]);
+    // Nor does what was given up come back beside it.
+    assert_eq!(fixture.store().requeue(&[1]).unwrap(), [1]);
+    assert_eq!(titles(&fixture.store().claim("slack", Portion::single(9)).unwrap()), [""; 0]);
+    fixture.settle_all(next, &done());
+    assert_eq!(titles(&fixture.store().claim("slack", Portion::single(9)).unwrap()), ["a1"]);
+}
+
+#[test]
+fn a_probe_is_the_oldest_also_while_it_waits_and_holds_others_up_and_its_wait_is_not_counted() {
+    let fixture = Fixture::new();
+    fixture.route_each(vec![about("a1", Some(SUBJECT), vec![slack()]), about("a2", Some(SUBJECT), vec![slack()])]);
+    let claimed = fixture.store().claim("slack", Portion::single(1)).unwrap();
+    fixture.settle_all(claimed, &retry_in(Duration::from_secs(3600)));
+    fixture.clock.pass(Duration::from_secs(600));
+    let probe = Portion { is_probe: true, ..Portion::single(9) };
+    let claimed = fixture.store().claim("slack", probe).unwrap();
+    assert_eq!(titles(&claimed), ["a1"]);
+    assert_eq!(claimed.claims[0].tried, Duration::from_secs(600));
 }
 
 #[test]
@@ -94,8 +107,10 @@ fn a_sink_may_want_all_in_order_or_nothing() {
         assert_eq!(others.claims.len(), if order == Order::All { 0 } else { 2 }, "{order:?}");
         fixture.settle_all(others, &done());
         fixture.settle_all(first, &done());
-        let rest = fixture.store().claim("forward", Portion::single(9)).unwrap();
-        fixture.settle_all(rest, &done());
+        for _ in 0..3 {
+            let rest = fixture.store().claim("forward", Portion::single(9)).unwrap();
+            fixture.settle_all(rest, &done());
+        }
     }
 }
 
@@ -106,9 +121,9 @@ fn a_backlog_comes_in_one_bundle_and_only_what_belongs_together() {
     let events = (0..6).map(|number| about(&format!("s{number}"), Some(SUBJECT), vec![slack()]));
     let elsewhere = (0..2).map(|number| about(&format!("d{number}"), Some("acme/api#2"), vec![dev()]));
     fixture.route_each(events.chain(elsewhere).collect());
-    let all = Portion { count: 3, bundle_over: Some(8), by_subject: false };
+    let all = Portion { count: 3, bundle_over: Some(8), by_subject: false, is_probe: false };
     let few = fixture.store().claim("slack", all).unwrap();
-    assert!(!few.is_bundle && few.claims.len() == 3, "eight are not more than eight");
+    assert_eq!((titles(&few), few.is_bundle), (vec!["s0", "d0"], false), "eight are not more than eight");
     fixture.settle_all(few, &Settlement::Released { delay: Duration::ZERO });
 
     let bundle = fixture.store().claim("slack", Portion { bundle_over: Some(7), ..all }).unwrap();
@@ -130,9 +145,9 @@ fn a_backlog_comes_in_one_bundle_and_only_what_belongs_together() {
 fn a_bundle_that_was_never_settled_is_told_in_one_message_once_more_and_then_one_by_one() {
     let mut fixture = Fixture::new();
     fixture.route_each((0..4).map(|number| about(&format!("s{number}"), None, vec![slack()])).collect());
-    let portion = Portion { count: 2, bundle_over: Some(3), by_subject: false };
+    let portion = Portion { count: 2, bundle_over: Some(3), by_subject: false, is_probe: false };
     for (crashes, count) in [(0, 4), (1, 4), (2, 1)] {
-        fixture.store().begin_work(Duration::from_secs(3600)).unwrap();
+        fixture.store().begin_work(waits(Duration::from_secs(3600))).unwrap();
         let claimed = fixture.store().claim("slack", portion).unwrap();
         assert_eq!((claimed.claims.len(), claimed.is_bundle), (count, count > 1), "after {crashes} crashes");
         fixture.reopen();
@@ -147,7 +162,7 @@ fn a_digest_waits_for_its_window_and_collects() {
     fixture.route_each(vec![about("star 1", None, vec![digest()])]);
     fixture.clock.pass(Duration::from_secs(400));
     fixture.route_each(vec![about("star 2", None, vec![digest()]), about("issue", Some(SUBJECT), vec![slack()])]);
-    let portion = Portion { count: 9, bundle_over: None, by_subject: true };
+    let portion = Portion { count: 9, bundle_over: None, by_subject: true, is_probe: false };
     let at_once = fixture.store().claim("slack", portion).unwrap();
     assert_eq!((titles(&at_once), at_once.is_bundle), (vec!["issue"], false));
     fixture.settle_all(at_once, &done());
@@ -227,6 +242,7 @@ fn what_happens_on_a_branch_is_filed_under_its_open_pull_request() {
         run("its run", "fix"),
         run("another's", "fix-2"),
         pull("pr_merged"),
+        pull("pr_commented"),
         run("too late", "fix"),
     ]);
     let mut filed = Vec::new();
@@ -278,4 +294,41 @@ fn a_conversation_is_kept_over_a_restart_and_each_sink_and_channel_has_its_own()
     fixture.clock.pass(Duration::from_secs(200 * 86_400));
     fixture.store().prune(None, u64::MAX, || false).unwrap();
     assert_eq!(fixture.store().conversations("dev").unwrap().find(SUBJECT, "").unwrap(), None, "nobody speaks of it");
+}
+
+#[test]
+fn a_daily_digest_survives_a_restart() {
+    let mut fixture = Fixture::new();
+    let window = Duration::from_secs(86_400);
+    let digest = Target { digest: Some(Digest { group: "stars".to_owned(), window }), ..slack() };
+    fixture.route_each(vec![about("star", None, vec![digest])]);
+    fixture.reopen();
+    fixture.store().begin_work(WaitsMax { retry: Duration::from_secs(3600), digest: window }).unwrap();
+    let waiting = fixture.store().claim("slack", Portion::single(1)).unwrap();
+    assert_eq!(waiting.next_due, Some(window));
+}
+
+#[test]
+fn a_step_of_the_clock_moves_the_ledger_and_what_is_remembered() {
+    let fixture = Fixture::new();
+    fixture.route_each(vec![about("a", None, vec![slack()])]);
+    let claimed = fixture.store().claim("slack", Portion::single(1)).unwrap();
+    fixture.settle_all(claimed, &done());
+    let conversation = Conversation {
+        subject: SUBJECT.to_owned(),
+        asked: String::new(),
+        channel: "C1".to_owned(),
+        ts: "1.000100".to_owned(),
+        last: String::new(),
+        state: String::new(),
+        touched: fixture.clock.wall(),
+    };
+    fixture.store().conversations("dev").unwrap().keep(&conversation).unwrap();
+    let stepped = fixture.clock.wall().plus(Duration::from_secs(400 * 86_400));
+    fixture.clock.step_to(stepped);
+    fixture.store().prune(None, u64::MAX, || false).unwrap();
+    let story = fixture.store().reader().unwrap().show(1).unwrap().unwrap();
+    assert_eq!((story.row.received_at, story.dispatches[0].tries[0].began_at), (stepped, stepped));
+    let kept = fixture.store().conversations("dev").unwrap().find(SUBJECT, "").unwrap();
+    assert_eq!(kept.map(|kept| kept.touched), Some(stepped), "nobody has forgotten it");
 }

@@ -27,7 +27,8 @@ fn a_database_of_the_first_version_is_brought_up_to_date_with_what_it_holds() {
          CREATE UNIQUE INDEX dispatch_identity ON dispatch (event, sink);
          ALTER TABLE delivery DROP COLUMN handled_by; ALTER TABLE delivery DROP COLUMN durable_us;
          ALTER TABLE dispatch DROP COLUMN channel; ALTER TABLE dispatch DROP COLUMN subject;
-         ALTER TABLE dispatch DROP COLUMN digest; ALTER TABLE dispatch DROP COLUMN edge_ms;
+         DROP INDEX dispatch_due; CREATE INDEX dispatch_due ON dispatch (sink, id, next_ms) WHERE state = 'due';
+         ALTER TABLE dispatch DROP COLUMN digest; ALTER TABLE dispatch DROP COLUMN behind; ALTER TABLE dispatch DROP COLUMN edge_ms;
          DROP TABLE attempt; DROP TABLE conversation; DROP TABLE run; DROP TABLE branch; PRAGMA user_version = 1",
     )
     .unwrap();

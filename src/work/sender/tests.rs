@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, mpsc},
+    sync::{Condvar, Mutex, mpsc},
     thread::JoinHandle,
 };
 
@@ -33,12 +33,33 @@ struct Scripted {
     script: Arc<Mutex<VecDeque<Outcome>>>,
     /// When the script is over.
     then: Outcome,
+    /// So many have to be at it at once before any goes on.
+    meeting: Option<Arc<Meeting>>,
+}
+
+struct Meeting {
+    wanted: usize,
+    there: Mutex<usize>,
+    came: Condvar,
+}
+
+impl Meeting {
+    fn wait(&self) {
+        let mut there = lock(&self.there);
+        *there += 1;
+        self.came.notify_all();
+        let (_there, timeout) = self.came.wait_timeout_while(there, PATIENCE, |there| *there < self.wanted).unwrap();
+        assert!(!timeout.timed_out(), "the others did not come");
+    }
 }
 
 impl Scripted {
     fn next(&self, titles: Vec<String>) -> Outcome {
         let outcome = lock(&self.script).pop_front().unwrap_or_else(|| self.then.clone());
         self.asked.send((self.thread, titles)).unwrap();
+        if let Some(meeting) = &self.meeting {
+            meeting.wait();
+        }
         outcome
     }
 }
@@ -81,6 +102,16 @@ impl Rig {
         script: Vec<Outcome>,
         then: Outcome,
     ) -> Rig {
+        Rig::meeting(events, threads, portion, (script, then), None)
+    }
+
+    fn meeting(
+        events: &[(&str, Option<&str>)],
+        threads: usize,
+        portion: Portion,
+        (script, then): (Vec<Outcome>, Outcome),
+        meeting: Option<Arc<Meeting>>,
+    ) -> Rig {
         let directory = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_ms(1_767_225_600_000)));
         let (store, store_threads) = Store::open(&directory.path().join("hookbell.db"), 0, clock.clone()).unwrap();
@@ -103,7 +134,13 @@ impl Rig {
         let script = Arc::new(Mutex::new(VecDeque::from(script)));
         let senders = (0..threads)
             .map(|thread| {
-                let sink = Scripted { thread, asked: telling.clone(), script: script.clone(), then: then.clone() };
+                let sink = Scripted {
+                    thread,
+                    asked: telling.clone(),
+                    script: script.clone(),
+                    then: then.clone(),
+                    meeting: meeting.clone(),
+                };
                 let sender = Sender { lane: lane.clone(), thread, sink: Box::new(sink) };
                 spawn("sender", STACK_BYTES, move || sender.run()).unwrap()
             })
@@ -190,7 +227,7 @@ fn done() -> Outcome {
     Outcome::Done { receipt: None }
 }
 
-const ONE_BY_ONE: Portion = Portion { count: BATCH, bundle_over: None, by_subject: false };
+const ONE_BY_ONE: Portion = Portion { count: BATCH, bundle_over: None, by_subject: false, is_probe: false };
 
 #[test]
 fn three_days_of_trying_end_in_a_dead_letter_however_often_the_clock_steps() {
@@ -307,4 +344,30 @@ fn one_thread_makes_the_probe_while_the_others_wait() {
     // The probe that succeeded may be followed by others before its success is written down.
     let failed = 8 - before.len();
     assert!(probes.len() >= failed && probes[..failed].iter().all(|thread| *thread == 0), "{probes:?}");
+}
+
+#[test]
+fn a_thread_that_is_long_at_it_keeps_nothing_from_the_others() {
+    let events = [("a", Some("s#1")), ("b", Some("s#2")), ("c", Some("s#3"))];
+    let meeting = Arc::new(Meeting { wanted: 3, there: Mutex::new(0), came: Condvar::new() });
+    let rig = Rig::meeting(&events, 3, Portion::single(1), (Vec::new(), done()), Some(meeting));
+    assert!(rig.settled().iter().all(|settled| *settled == ("done".to_owned(), 1)));
+}
+
+#[test]
+fn what_was_under_way_when_the_breaker_opened_is_no_probe() {
+    let events: Vec<(String, String)> = (0..4).map(|number| (format!("{number}"), format!("s#{number}"))).collect();
+    let events: Vec<(&str, Option<&str>)> =
+        events.iter().map(|(title, subject)| (title.as_str(), Some(subject.as_str()))).collect();
+    let dead = Outcome::Retry { reason: "no_team".to_owned(), pause: None, fault: Fault::Configuration };
+    let meeting = Arc::new(Meeting { wanted: 4, there: Mutex::new(0), came: Condvar::new() });
+    let rig = Rig::meeting(&events, 4, Portion::single(1), (vec![dead; 4], done()), Some(meeting));
+    (0..4).for_each(|_| drop(rig.next()));
+    let (reader, until, rest) = (rig.store.reader().unwrap(), Instant::now() + PATIENCE, Wake::new());
+    while reader.queues().unwrap().iter().any(|queue| queue.retrying < 4) {
+        assert!(Instant::now() < until, "they all fail");
+        rest.wait(Duration::from_millis(2));
+    }
+    let outage = reader.outage("slack").unwrap().unwrap();
+    assert_eq!(outage.until.since(outage.since), Duration::from_secs(30), "four at once are one failure");
 }
