@@ -75,7 +75,7 @@ pub enum Outcome {
 /// What a failure says about the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is well, and asks to wait.
+    /// Nothing is wrong with it: it asks to wait, or what went wrong is not its fault.
     Busy,
     /// It may be well again the next time.
     Transient,
@@ -112,7 +112,7 @@ pub struct Conversation {
     pub channel: String,
     /// Its first message, by the destination's own id (Slack's `ts`).
     pub ts: String,
-    /// The reference of the last parcel that joined it, so that a second try does not say it again.
+    /// The references of what joined it last, in a form of the sink's own, so that a second try does not say them again.
     pub last: String,
     /// What the sink wants to remember about it, in a form of its own.
     pub state: String,

@@ -41,7 +41,7 @@ CREATE TABLE conversation (
     asked      TEXT    NOT NULL,             -- the channel that a rule chose; '' is the sink's own
     channel    TEXT    NOT NULL,             -- the destination's id of it
     ts         TEXT    NOT NULL,             -- the destination's id of the first message
-    last       TEXT    NOT NULL,             -- the reference of what joined last
+    last       TEXT    NOT NULL,             -- the references of what joined last
     state      TEXT    NOT NULL,             -- the sink's own
     touched_ms INTEGER NOT NULL,
     PRIMARY KEY (sink, subject, asked)

@@ -79,6 +79,7 @@ const TOKEN: &[(&str, &str)] = &[
     ("missing_scope", "give the Slack app the scope and install it again"),
     ("org_login_required", "the workspace is being moved to another organisation; wait, or ask its administrator"),
     ("ekm_access_denied", "an administrator has suspended posting; ask them"),
+    ("team_not_found", "the token's workspace is gone; install the Slack app in another one and set SLACK_BOT_TOKEN"),
     ("team_access_not_granted", "the token has no access to the workspace; ask an administrator"),
     ("access_denied", "an administrator forbids it; ask for permission"),
     ("accesslimited", "this network may not use the workspace; ask an administrator"),
@@ -92,13 +93,21 @@ const CHANNEL: &[(&str, &str)] = &[
     ("channel_not_found", "check the name; into a private channel the bot has to be invited: /invite @ and its name"),
     ("is_archived", "restore the channel, or name another one"),
     ("channel_is_archived", "restore the channel, or name another one"),
+    ("is_inactive", "the channel is frozen or gone; name another one"),
     ("method_not_supported_for_channel_type", "the bot cannot post there; name another channel"),
     ("cannot_post_to_channel", "the bot cannot post there; name another channel"),
     ("restricted_action", "a setting of the workspace forbids the bot to post there; ask an administrator"),
 ];
 
-/// The message that was answered to, or changed, is not there any more.
-const GONE: &[&str] = &["message_not_found", "thread_not_found", "invalid_thread_ts", "cannot_reply_to_message"];
+/// The message that was answered to, or changed, is not there any more, or nobody may answer to it.
+const GONE: &[&str] = &[
+    "message_not_found",
+    "thread_not_found",
+    "thread_locked",
+    "restricted_action_thread_locked",
+    "invalid_thread_ts",
+    "cannot_reply_to_message",
+];
 
 /// What the web API answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +152,7 @@ pub enum AtFault {
     Channel,
     /// The message's form.
     Form,
-    /// What the message refers to: it is gone.
+    /// What the message refers to: it is gone, or closed.
     Gone,
     /// Something else.
     Other,
@@ -168,6 +177,11 @@ impl Refusal {
             Outcome::Retry { reason, .. } | Outcome::Dead { reason } => reason,
             Outcome::Done { .. } | Outcome::Skipped { .. } => &self.code,
         }
+    }
+
+    /// Whether Slack only asks to slow down.
+    pub fn is_rate_limit(&self) -> bool {
+        self.at_fault == AtFault::Now && matches!(self.outcome, Outcome::Retry { fault: Fault::Busy, .. })
     }
 
     /// No answer came. Slack may have taken it; the reference in the message tells a repeat.
@@ -202,7 +216,8 @@ pub fn reply(status: u16, body: &str, retry_after: Option<Duration>) -> Reply {
     let pause = retry_after.or(rate_limited.then_some(PAUSE_DEFAULT)).map(|pause| pause.clamp(PAUSE_MIN, PAUSE_MAX));
     let known =
         |list: &[(&str, &'static str)]| list.iter().find(|(known, _)| *known == code).map(|(_, remedy)| *remedy);
-    let restricted = code.starts_with("restricted_action").then_some("restricted_action");
+    let is_gone = GONE.contains(&code.as_str());
+    let restricted = (code.starts_with("restricted_action") && !is_gone).then_some("restricted_action");
     let channel = CHANNEL.iter().find(|(known, _)| *known == restricted.unwrap_or(&code)).map(|(_, remedy)| *remedy);
 
     let (at_fault, outcome) = if let Some(remedy) = known(TOKEN) {
@@ -222,10 +237,10 @@ pub fn reply(status: u16, body: &str, retry_after: Option<Duration>) -> Reply {
     } else {
         let reason = format!("Slack answered {status}: {}", quote(body));
         match status {
-            _ if GONE.contains(&code.as_str()) => (AtFault::Gone, Outcome::Dead { reason }),
+            _ if is_gone => (AtFault::Gone, Outcome::Dead { reason }),
             _ if TRANSIENT.contains(&code.as_str()) => (AtFault::Now, retry(reason, pause, Fault::Transient)),
-            // What Slack will say one day: the message may be good.
-            _ if !code.is_empty() => (AtFault::Other, retry(reason, pause, Fault::Transient)),
+            // What Slack will say one day: the message may be good, and so may all others be.
+            _ if !code.is_empty() && status < 500 => (AtFault::Other, retry(reason, pause, Fault::Busy)),
             401 | 403..=405 | 410 => {
                 let reason = format!("{reason}; is `api` the address of Slack's web API?");
                 (AtFault::Now, retry(reason, pause, Fault::Configuration))
@@ -466,12 +481,14 @@ mod tests {
             ("account_inactive", AtFault::Token, "SLACK_BOT_TOKEN"),
             ("token_revoked", AtFault::Token, "SLACK_BOT_TOKEN"),
             ("token_expired", AtFault::Token, "SLACK_BOT_TOKEN"),
+            ("team_not_found", AtFault::Token, "SLACK_BOT_TOKEN"),
             ("no_permission", AtFault::Token, "chat:write"),
             ("org_login_required", AtFault::Token, "administrator"),
             ("ekm_access_denied", AtFault::Token, "ask"),
             ("not_in_channel", AtFault::Channel, "/invite @"),
             ("channel_not_found", AtFault::Channel, "/invite @"),
             ("is_archived", AtFault::Channel, "restore"),
+            ("is_inactive", AtFault::Channel, "another"),
             ("restricted_action", AtFault::Channel, "administrator"),
             ("restricted_action_read_only_channel", AtFault::Channel, "administrator"),
         ] {
@@ -502,6 +519,8 @@ mod tests {
             (200, &error("new_trouble"), None, Other, false, None),
             (200, &error("message_not_found"), None, Gone, true, None),
             (200, &error("thread_not_found"), None, Gone, true, None),
+            (200, &error("thread_locked"), None, Gone, true, None),
+            (200, &error("restricted_action_thread_locked"), None, Gone, true, None),
             (200, &error("invalid_blocks"), None, Form, true, None),
             (200, &error("msg_too_long"), None, Form, true, None),
             (200, "<html>log in</html>", None, Now, false, None),
@@ -520,10 +539,20 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        assert!(matches!(
-            refusal(200, &error("ratelimited"), None).outcome(""),
-            Outcome::Retry { fault: Fault::Busy, .. }
-        ));
+        // What only says something about one message counts against nobody.
+        for (status, code, fault, is_rate_limit) in [
+            (200, "ratelimited", Fault::Busy, true),
+            (429, "new_trouble", Fault::Busy, true),
+            (200, "new_trouble", Fault::Busy, false),
+            (400, "new_trouble", Fault::Busy, false),
+            (503, "new_trouble", Fault::Transient, false),
+            (200, "internal_error", Fault::Transient, false),
+        ] {
+            let refusal = refusal(status, &error(code), None);
+            assert_eq!(refusal.is_rate_limit(), is_rate_limit, "{status} {code}");
+            let outcome = refusal.outcome("#ops");
+            assert!(matches!(outcome, Outcome::Retry { fault: actual, .. } if actual == fault), "{outcome:?}");
+        }
         assert!(refusal(404, "", None).why().contains("`api`"));
     }
 

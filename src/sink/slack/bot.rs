@@ -1,10 +1,11 @@
-//! Slack by bot token: the web API's `chat.postMessage`, `chat.update` and `reactions.add`, a thread for each subject. Owns
-//! the order of these steps and hides the token; refuses to know what a thread's first line says (`thread`) and where
-//! conversations are kept.
+//! Slack by bot token: the web API's `chat.postMessage`, `chat.update`, `reactions.add` and `reactions.remove`, a thread for
+//! each subject. Owns the order of these steps and hides the token; refuses to know what a thread's first line says
+//! (`thread`) and where conversations are kept.
 //!
 //! Each step is kept before the next: what was told is kept at once, by a synced commit, and what the first message
 //! shows when it shows it. A second try thus begins where the first one ended; only what was told when the power went before
-//! it was kept is told again, and its reference shows that.
+//! it was kept is told again, and its reference shows that. What was told is soon done, even if the first message cannot
+//! show it just now: the next event brings that up to date. Only a rate limit is waited for.
 
 use std::{
     collections::BTreeMap,
@@ -31,6 +32,13 @@ use crate::{
 
 /// A conversation that nothing has joined for so long is over: nobody looks that far up.
 const UNTOUCHED_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// References that a conversation remembers, the latest: as many as one message tells, because what was told together may
+/// come back one by one.
+const TOLD_MAX: usize = 500;
+
+/// So often it is tried to change the first message, before that is left to the next event.
+const UPDATE_TRIES: u32 = 3;
 
 /// Channels whose rates are remembered. Rules name a few.
 const CHANNELS_MAX: usize = 256;
@@ -60,6 +68,8 @@ struct Matter<'p> {
     subject: &'p str,
     /// The channel that a rule chose; empty for the sink's own.
     asked: &'p str,
+    /// What the conversation was told before, as [`Conversation::last`].
+    told: &'p str,
 }
 
 /// A message that Slack took.
@@ -99,7 +109,7 @@ impl SlackBot {
             // What happens on a branch that no pull request has goes on for ever: in a thread nobody would see it.
             Some(subject) if self.conversations.is_some() && first.event.on_branch().as_ref() != Some(subject) => {
                 self.keep_rest()?;
-                self.tell_in_thread(Matter { parcels, subject, asked })
+                self.tell_in_thread(Matter { parcels, subject, asked, told: "" })
             }
             _ => {
                 let said = self.say(POST, &[("channel", self.meant(asked))], &Message::of(parcels));
@@ -109,12 +119,14 @@ impl SlackBot {
     }
 
     fn tell_in_thread(&mut self, matter: Matter<'_>) -> Result<Outcome, Outcome> {
-        let Matter { parcels, subject, asked } = matter;
+        let Matter { parcels, subject, asked, .. } = matter;
         let Some(mut known) = self.find(subject, asked)? else { return self.begin(matter, Thread::default()) };
         let mut thread = Thread::read(&known.state);
-        // A bundle may have grown since it was told.
-        let told = parcels.iter().rposition(|parcel| parcel.reference == known.last).map_or(0, |at| at + 1);
-        let rest = &parcels[told..];
+        // A bundle may have grown since it was told, or come back in parts.
+        let told = known.last.clone();
+        let matter = Matter { told: &told, ..matter };
+        let rest: Vec<Parcel> = parcels.iter().filter(|parcel| !is_among(&told, parcel)).cloned().collect();
+        let rest = rest.as_slice();
         let mut receipt = joined(&known, &thread);
         let mut alone = None;
         if let Some(next) = rest.first() {
@@ -132,7 +144,10 @@ impl SlackBot {
             let message = Message::in_thread(rest);
             let said = match self.say(POST, &place, &message) {
                 Ok(said) => said,
-                Err(gone) if gone.at_fault == AtFault::Gone => return self.begin(matter_left, thread),
+                // The channel may have been made anew under its name; if it is at fault itself, the next call says so.
+                Err(gone) if matches!(gone.at_fault, AtFault::Gone | AtFault::Channel) => {
+                    return self.begin(matter_left, thread);
+                }
                 Err(refusal) => return Err(refusal.outcome(asked)),
             };
             thread.joined.clone_from(&said.posted.ts);
@@ -148,7 +163,7 @@ impl SlackBot {
         if (is_behind || alone.is_some()) && !thread.opening.is_empty() {
             match (self.update(matter, &known, &mut thread)?, alone) {
                 (Updated::Yes, _) => {}
-                (Updated::Never(why), _) => receipt.push_str(&format!("; its first message stays as it is: {why}")),
+                (Updated::No(why), _) => receipt.push_str(&format!("; its first message stays as it is: {why}")),
                 // What was told now stands in the channel, and is the first message from now on.
                 (Updated::Gone, Some((posted, message))) => {
                     receipt = format!("{}/{}", posted.channel, posted.ts);
@@ -164,7 +179,7 @@ impl SlackBot {
             }
         }
         if let Some(why) = self.react(&known, &mut thread)? {
-            receipt.push_str(&format!("; no reaction: {why}"));
+            receipt.push_str(&format!("; its reaction stays as it is: {why}"));
         }
         if thread != before {
             self.keep(&mut known, &thread)?;
@@ -174,7 +189,7 @@ impl SlackBot {
 
     /// Begins a conversation, or begins it again with what is known: its first message is gone, too old, or elsewhere.
     fn begin(&mut self, matter: Matter<'_>, mut thread: Thread) -> Result<Outcome, Outcome> {
-        let Matter { parcels, subject, asked } = matter;
+        let Matter { parcels, subject, asked, told } = matter;
         thread.fold(parcels);
         open(&mut thread, &Message::in_thread(parcels));
         // It is said by the message itself.
@@ -193,7 +208,7 @@ impl SlackBot {
                 asked: asked.to_owned(),
                 channel: channel.clone(),
                 ts: ts.clone(),
-                last: String::new(),
+                last: told.to_owned(),
                 state: String::new(),
                 touched: Timestamp::from_ms(0),
             };
@@ -216,28 +231,48 @@ impl SlackBot {
         };
         match refusal.at_fault {
             AtFault::Gone => Ok(Updated::Gone),
-            AtFault::Now | AtFault::Token => Err(refusal.outcome(matter.asked)),
+            AtFault::Now | AtFault::Token
+                if refusal.is_rate_limit() || matter.parcels.iter().all(|parcel| parcel.tried < UPDATE_TRIES) =>
+            {
+                Err(refusal.outcome(matter.asked))
+            }
+            // Since it does not show its line, the next event tries again.
+            AtFault::Now | AtFault::Token => Ok(Updated::No(refusal.why().to_owned())),
             // The event was told; a first message that cannot be changed (`cant_update_message`,
             // `edit_window_closed`) is no reason to tell it again. The next line is tried again.
             AtFault::Channel | AtFault::Form | AtFault::Other => {
                 thread.shown = line;
-                Ok(Updated::Never(refusal.why().to_owned()))
+                Ok(Updated::No(refusal.why().to_owned()))
             }
         }
     }
 
-    /// Says by a reaction how it ended, once; or why that cannot be.
+    /// Says by a reaction how it ended, once, and takes back what it said before; or why that cannot be.
     fn react(&self, known: &Conversation, thread: &mut Thread) -> Result<Option<String>, Outcome> {
-        let Some(name) = thread.state.reaction().filter(|name| *name != thread.reacted) else { return Ok(None) };
-        let place = [("channel", known.channel.as_str()), ("timestamp", &known.ts), ("name", name)];
-        let why = match self.call("reactions.add", &at(&place, Value::Null)) {
-            Reply::Done(_) => None,
-            Reply::Refused(refusal) if refusal.code == "already_reacted" => None,
-            Reply::Refused(refusal) if refusal.at_fault == AtFault::Now => return Err(refusal.outcome("")),
-            // Without the scope reactions:write all else is as it should be.
-            Reply::Refused(refusal) => Some(refusal.why().to_owned()),
-        };
-        name.clone_into(&mut thread.reacted);
+        let wanted = thread.state.reaction().unwrap_or_default();
+        if wanted == thread.reacted {
+            return Ok(None);
+        }
+        let mut why = None;
+        for (method, name, is_so) in
+            [("reactions.remove", thread.reacted.as_str(), "no_reaction"), ("reactions.add", wanted, "already_reacted")]
+        {
+            if name.is_empty() {
+                continue;
+            }
+            let place = [("channel", known.channel.as_str()), ("timestamp", &known.ts), ("name", name)];
+            match self.call(method, &at(&place, Value::Null)) {
+                Reply::Refused(refusal) if refusal.is_rate_limit() => return Err(refusal.outcome("")),
+                // The next event tries again: this one was told.
+                Reply::Refused(refusal) if refusal.at_fault == AtFault::Now => {
+                    return Ok(Some(refusal.why().to_owned()));
+                }
+                // Without the scope reactions:write all else is as it should be.
+                Reply::Refused(refusal) if refusal.code != is_so => why = Some(refusal.why().to_owned()),
+                Reply::Refused(_) | Reply::Done(_) => {}
+            }
+        }
+        wanted.clone_into(&mut thread.reacted);
         Ok(why)
     }
 
@@ -311,8 +346,8 @@ impl SlackBot {
 /// What became of the first message.
 enum Updated {
     Yes,
-    /// It cannot be changed.
-    Never(String),
+    /// It cannot be changed, or not for now.
+    No(String),
     Gone,
 }
 
@@ -329,7 +364,7 @@ impl Sink for SlackBot {
         self.allowances.entry(channel.to_owned()).or_default().take(self.rate, now)
     }
 
-    /// At most seven posts.
+    /// At most eight posts.
     fn deliver(&mut self, parcel: &Parcel) -> Outcome {
         self.deliver_bundle(Bundle { parcels: slice::from_ref(parcel) })
     }
@@ -358,11 +393,18 @@ fn joined(known: &Conversation, thread: &Thread) -> String {
 
 /// Notes that these have joined.
 fn touch(conversation: &mut Conversation, parcels: &[Parcel]) {
-    if let Some(last) = parcels.last() {
-        conversation.last.clone_from(&last.reference);
-        // By when they came: what is told late is no younger for it.
-        conversation.touched = conversation.touched.max(last.received);
-    }
+    let Conversation { last, touched, .. } = conversation;
+    let new = parcels.iter().filter(|parcel| !is_among(last, parcel)).map(|parcel| parcel.reference.as_str());
+    let told: Vec<&str> = last.split_ascii_whitespace().chain(new).collect();
+    let told = told[told.len().saturating_sub(TOLD_MAX)..].join(" ");
+    *last = told;
+    // By when they came: what is told late is no younger for it.
+    *touched = parcels.iter().map(|parcel| parcel.received).fold(*touched, Timestamp::max);
+}
+
+/// Whether this is among what was told, as [`Conversation::last`] has it.
+fn is_among(told: &str, parcel: &Parcel) -> bool {
+    told.split_ascii_whitespace().any(|reference| reference == parcel.reference)
 }
 
 /// From now on this is what the first message says below its line, and it does not show that line yet.

@@ -351,6 +351,159 @@ fn a_bundle_of_one_subject_is_one_answer_and_one_update() {
 }
 
 #[test]
+fn what_a_bundle_has_told_is_not_told_again_however_it_comes_back() {
+    let parcels: Vec<Parcel> = (2..6).map(|at| pull(at, "pr_approved")).collect();
+    let [first, second, third, _] = parcels.as_slice() else { panic!() };
+    let more = pull(6, "pr_commented");
+    let parts: [&[&[Parcel]]; 4] = [
+        &[&parcels[..1], &parcels[1..2], &parcels[2..3], &parcels[3..]],
+        &[&parcels[..3], &parcels[3..]],
+        // Another digest's name stood between.
+        &[&[first.clone(), third.clone()], slice::from_ref(second), &parcels[3..]],
+        &[&parcels],
+    ];
+    for parts in parts {
+        let mut desk = Desk::new();
+        desk.deliver(&pull(1, "pr_opened"));
+        desk.api.prepare("chat.update", 503, "");
+        let outcome = desk.sink.deliver_bundle(Bundle { parcels: &parcels });
+        assert!(matches!(outcome, Outcome::Retry { fault: Fault::Transient, .. }), "{outcome:?}");
+        desk.restart();
+        parts.iter().for_each(|part| assert!(desk.bundle(part).starts_with("C1/1.2 in thread of 1.1")));
+        desk.deliver(&more);
+        // A crash between the keeping and the settling.
+        desk.restart();
+        parcels.iter().chain([&more]).for_each(|parcel| assert_eq!(desk.deliver(parcel), "C1/1.5 in thread of 1.1"));
+        let calls = desk.api.calls();
+        let methods: Vec<&str> = calls.iter().map(|call| call.split(' ').next().unwrap()).collect();
+        let (post, update) = ("chat.postMessage", "chat.update");
+        assert_eq!(methods, [post, post, update, update, post], "{calls:?}");
+    }
+}
+
+#[test]
+fn a_bundle_that_grew_and_failed_again_is_still_known_as_told() {
+    let mut desk = Desk::new();
+    let parcels = [pull(1, "ci_x"), pull(2, "pr_opened"), pull(3, "pr_approved"), pull(4, "pr_merged")];
+    desk.deliver(&parcels[0]);
+    for part in [&parcels[1..3], &parcels[2..]] {
+        desk.api.prepare("chat.update", 503, "");
+        assert!(matches!(desk.sink.deliver_bundle(Bundle { parcels: part }), Outcome::Retry { .. }));
+    }
+    parcels.iter().for_each(|parcel| assert_eq!(desk.deliver(parcel), "C1/1.4 in thread of 1.1"));
+    let posts = desk.api.calls().iter().filter(|call| call.starts_with("chat.postMessage")).count();
+    assert_eq!(posts, 3);
+}
+
+#[test]
+fn what_is_remembered_as_told_is_bounded_and_as_much_as_one_bundle() {
+    let mut desk = Desk::new();
+    let parcels: Vec<Parcel> = (1..=510).map(|at| pull(at, "pr_commented")).collect();
+    desk.bundle(&parcels[..10]);
+    desk.bundle(&parcels[10..]);
+    desk.restart();
+    parcels[10..].iter().for_each(|parcel| assert_eq!(desk.deliver(parcel), "C1/1.2 in thread of 1.1"));
+    let last = desk.sink.find("acme/api#7", "").unwrap().unwrap().last;
+    assert_eq!((last.split(' ').count(), desk.api.calls().len()), (TOLD_MAX, 2));
+}
+
+#[test]
+fn an_answer_whose_channel_is_gone_begins_again_in_the_one_that_is_meant() {
+    for code in ["channel_not_found", "is_archived", "is_inactive", "thread_locked", "restricted_action_thread_locked"]
+    {
+        let mut desk = Desk::new();
+        desk.deliver(&pull(1, "pr_opened"));
+        desk.api.refuse("chat.postMessage", code);
+        desk.api.prepare("chat.postMessage", 200, r#"{"ok":true,"channel":"C2","ts":"2.1"}"#);
+        assert_eq!(desk.deliver(&pull(2, "pr_approved")), "C2/2.1");
+        assert_eq!(desk.deliver(&pull(3, "pr_merged")), "C2/1.4 in thread of 2.1");
+        let calls = desk.api.calls();
+        assert_eq!(calls[2], "chat.postMessage channel=#dev 🔀 *acme/api#7* · open · 👍 approved", "{code}");
+        assert!(calls[3].starts_with("chat.postMessage channel=C2 thread_ts=2.1 "), "{calls:?}");
+    }
+    // What is refused there too waits for a repair, and is told then.
+    let mut desk = Desk::new();
+    desk.deliver(&pull(1, "pr_opened"));
+    for code in ["channel_not_found", "is_archived"] {
+        desk.api.refuse("chat.postMessage", code);
+    }
+    let outcome = desk.sink.deliver(&pull(2, "pr_approved"));
+    let Outcome::Retry { reason, fault: Fault::Configuration, .. } = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("is_archived"), "{reason}");
+    assert_eq!(desk.deliver(&pull(2, "pr_approved")), "C1/1.4 in thread of 1.1");
+}
+
+#[test]
+fn what_is_opened_again_loses_its_reaction() {
+    let mut desk = Desk::new();
+    desk.deliver(&pull(1, "pr_opened"));
+    desk.deliver(&pull(2, "pr_closed"));
+    desk.deliver(&pull(3, "pr_reopened"));
+    desk.deliver(&pull(4, "pr_closed"));
+    desk.api.refuse("reactions.remove", "no_reaction");
+    assert_eq!(desk.deliver(&pull(5, "pr_merged")), "C1/1.11 in thread of 1.1");
+    let calls = desk.api.calls();
+    let reactions: Vec<&str> = calls.iter().filter_map(|call| call.strip_prefix("reactions.")).collect();
+    assert_eq!(
+        reactions,
+        [
+            "add channel=C1 timestamp=1.1 name=no_entry_sign",
+            "remove channel=C1 timestamp=1.1 name=no_entry_sign",
+            "add channel=C1 timestamp=1.1 name=no_entry_sign",
+            "remove channel=C1 timestamp=1.1 name=no_entry_sign",
+            "add channel=C1 timestamp=1.1 name=white_check_mark",
+        ]
+    );
+}
+
+#[test]
+fn what_was_told_does_not_fail_for_its_reaction_and_not_for_ever_for_its_first_message() {
+    let mut desk = Desk::new();
+    desk.deliver(&pull(1, "pr_opened"));
+    desk.api.prepare("reactions.add", 503, "");
+    let receipt = desk.deliver(&pull(2, "pr_closed"));
+    assert!(receipt.starts_with("C1/1.2 in thread of 1.1; its reaction stays as it is: "), "{receipt}");
+    for tried in 0..4 {
+        desk.api.prepare("chat.update", 503, "");
+        match desk.sink.deliver(&Parcel { tried, ..pull(3, "pr_reopened") }) {
+            Outcome::Retry { fault: Fault::Transient, .. } => assert!(tried < 3),
+            Outcome::Done { receipt: Some(receipt) } => {
+                let why = "; its first message stays as it is: Slack answered 503";
+                assert!(tried == 3 && receipt.contains(why), "{receipt}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // To slow down is no failure.
+    desk.api.refuse("chat.update", "ratelimited");
+    let late = Parcel { tried: 100, ..pull(4, "pr_merged") };
+    let outcome = desk.sink.deliver(&late);
+    assert!(matches!(outcome, Outcome::Retry { fault: Fault::Busy, pause: Some(_), .. }), "{outcome:?}");
+    desk.api.calls();
+    // What follows repairs both.
+    assert_eq!(desk.deliver(&late), "C1/1.10 in thread of 1.1");
+    assert_eq!(
+        desk.api.calls(),
+        [
+            "chat.update channel=C1 ts=1.1 ✅ *acme/api#7* · merged",
+            "reactions.add channel=C1 timestamp=1.1 name=white_check_mark"
+        ]
+    );
+}
+
+#[test]
+fn a_refusal_that_nobody_knows_counts_against_the_message_alone() {
+    let mut desk = Desk::new();
+    for at in 1..3 {
+        desk.api.refuse("chat.postMessage", "new_trouble");
+        let outcome = desk.sink.deliver(&pull(2, "pr_approved"));
+        let Outcome::Retry { reason, pause: None, fault: Fault::Busy } = outcome else { panic!("{outcome:?}") };
+        assert!(reason.contains("new_trouble"), "{at} {reason}");
+        desk.deliver(&pull(1, "pr_opened"));
+    }
+}
+
+#[test]
 fn a_bundle_without_threads_is_a_digest() {
     let mut desk = Desk::new();
     desk.sink = bot(&desk.api, None);
