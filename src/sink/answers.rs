@@ -18,7 +18,7 @@ const RECEIPT_CHARS_MAX: usize = 100;
 /// What the answer means, read as most destinations mean it: 2xx is done, 429 and a 503 with `Retry-After` ask to wait,
 /// what else a server fails at may go well the next time, and what it refuses it always will.
 pub(super) fn judge(who: &str, answer: &Answer) -> Outcome {
-    let Answer { status, retry_after, body } = answer;
+    let Answer { status, retry_after, body, .. } = answer;
     let reason = format!("{who} answered {status}: {}", quote(body));
     match status {
         200..=299 => Outcome::Done { receipt: Some(receipt(*status, body)) },
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str, retry_after: Option<u64>) -> Answer {
-        Answer { status, retry_after: retry_after.map(Duration::from_secs), body: body.to_owned() }
+        Answer { status, retry_after: retry_after.map(Duration::from_secs), date: None, body: body.to_owned() }
     }
 
     #[test]
