@@ -27,6 +27,8 @@ use ureq::{
 pub use reach::Reach;
 use reach::{Forbidden, Guard};
 
+use crate::time::Timestamp;
+
 /// Everything together, unless the caller sets another.
 const GLOBAL_MAX: Duration = Duration::from_secs(15);
 const RESOLVE_MAX: Duration = Duration::from_secs(3);
@@ -67,6 +69,8 @@ pub struct Answer {
     /// `Retry-After`, an hour at most. A date is measured against the answer's own `Date`, because this machine's
     /// clock may be wrong.
     pub retry_after: Option<Duration>,
+    /// `Date`: what the other side's clock shows.
+    pub date: Option<Timestamp>,
     /// The first 64 KiB of the body, or as much as the caller asked for; what is not UTF-8 is replaced.
     pub body: String,
 }
@@ -297,25 +301,29 @@ fn attempt(agent: &Agent, call: &Call<'_>) -> Result<Answer, ureq::Error> {
         None => headers.iter().fold(agent.get(url), |request, (name, value)| request.header(*name, *value)).call()?,
     };
     let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let retry_after = field("retry-after").and_then(|wish| retry_after(wish, field("date")));
+    let date = field("date").and_then(moment);
+    let retry_after = field("retry-after").and_then(|wish| retry_after(wish, date));
     let mut bytes = Vec::new();
     response.body_mut().as_reader().take(answer_bytes_max).read_to_end(&mut bytes)?;
     let body = String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Answer { status: response.status().as_u16(), retry_after, body })
+    Ok(Answer { status: response.status().as_u16(), retry_after, date, body })
 }
 
 /// `Retry-After` as seconds or as a date, which only says something together with the answer's `Date`.
-fn retry_after(wish: &str, date: Option<&str>) -> Option<Duration> {
+fn retry_after(wish: &str, date: Option<Timestamp>) -> Option<Duration> {
     let wish = wish.trim();
     let wait = if !wish.is_empty() && wish.bytes().all(|byte| byte.is_ascii_digit()) {
         // More than fits is more than an hour, too.
         Duration::from_secs(wish.parse().unwrap_or(u64::MAX))
     } else {
-        let moment = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
-        let wait = moment(wish)?.duration_since(moment(date?)?);
-        Duration::try_from(wait).unwrap_or(Duration::ZERO)
+        moment(wish)?.since(date?)
     };
     Some(wait.min(RETRY_AFTER_MAX))
+}
+
+fn moment(text: &str) -> Option<Timestamp> {
+    let moment = DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Timestamp::from_ms(moment.as_millisecond()))
 }
 
 /// The host and port of a URL that `check_url` has passed.

@@ -15,10 +15,16 @@ const PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
 const QUOTE_CHARS_MAX: usize = 200;
 const RECEIPT_CHARS_MAX: usize = 100;
 
+/// What is shorter tells nothing, and hiding it would garble every text: of a URL and its path, of one segment of the path
+/// but the last, and of a token or password.
+const URL_BYTES_MIN: usize = 8;
+const SEGMENT_BYTES_MIN: usize = 16;
+const TOKEN_BYTES_MIN: usize = 4;
+
 /// What the answer means, read as most destinations mean it: 2xx is done, 429 and a 503 with `Retry-After` ask to wait,
 /// what else a server fails at may go well the next time, and what it refuses it always will.
 pub(super) fn judge(who: &str, answer: &Answer) -> Outcome {
-    let Answer { status, retry_after, body } = answer;
+    let Answer { status, retry_after, body, .. } = answer;
     let reason = format!("{who} answered {status}: {}", quote(body));
     match status {
         200..=299 => Outcome::Done { receipt: Some(receipt(*status, body)) },
@@ -91,15 +97,23 @@ pub(super) fn harmless(text: &str, chars_max: usize) -> String {
     shown
 }
 
-/// `text` with a secret hidden: a URL that is one, with what tells it (its path, its last segment), or a token.
+/// `text` with a secret hidden: a URL that is one, with what tells it (its path, the last segment, every long one), or a
+/// token or password.
 pub(super) fn without(text: &str, secret: &str) -> String {
-    let bare = secret.split_once("://").map_or(secret, |(_, rest)| rest);
+    let hide = |text: String, part: &str, bytes_min: usize| match part.len() >= bytes_min {
+        true => text.replace(part, "(hidden)"),
+        false => text,
+    };
+    let Some((_, bare)) = secret.split_once("://") else { return hide(text.to_owned(), secret, TOKEN_BYTES_MIN) };
     let path = bare.find('/').map_or("", |at| &bare[at..]);
     let path = path.split('?').next().unwrap_or_default();
-    let token = path.rsplit('/').next().unwrap_or_default();
-    // What is as short as `/` tells nothing, and hiding it would garble every text.
-    let telling = [secret, bare, path, token].into_iter().filter(|part| part.len() >= 8);
-    telling.fold(text.to_owned(), |text, part| text.replace(part, "(hidden)"))
+    let stem = path.trim_end_matches('/');
+    // The longest first: a part that is hidden would hide the whole from being found.
+    let mut hidden = text.to_owned();
+    for part in [secret, bare, path, stem, stem.rsplit('/').next().unwrap_or_default()] {
+        hidden = hide(hidden, part, URL_BYTES_MIN);
+    }
+    stem.split('/').fold(hidden, |hidden, segment| hide(hidden, segment, SEGMENT_BYTES_MIN))
 }
 
 #[cfg(test)]
@@ -107,7 +121,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str, retry_after: Option<u64>) -> Answer {
-        Answer { status, retry_after: retry_after.map(Duration::from_secs), body: body.to_owned() }
+        Answer { status, retry_after: retry_after.map(Duration::from_secs), date: None, body: body.to_owned() }
     }
 
     #[test]
@@ -158,5 +172,17 @@ mod tests {
         assert!(!shown.contains("SECRET") && !shown.contains("webhooks/1"), "{shown}");
         assert_eq!(without("Bearer tk_abcdefgh", "tk_abcdefgh"), "Bearer (hidden)");
         assert_eq!(without("a/b", "http://127.0.0.1:9/"), "a/b");
+        // Discord's form for senders that speak Slack's, and a slash at the end.
+        for url in [
+            "https://discord.com/api/webhooks/1/SECRETTOKENTOKEN/slack",
+            "https://discord.com/api/webhooks/1/SECRETTOKENTOKEN/",
+            "https://x.example/SECRETTOKENTOKEN/SECRETTOO/?a=b",
+        ] {
+            let shown = without(&format!("{url}, no SECRETTOKENTOKEN here, at {}", url.trim_end_matches('/')), url);
+            assert!(!shown.contains("SECRET"), "{shown}");
+        }
+        assert_eq!(without("no slack: hunter2 is wrong", "hunter2"), "no slack: (hidden) is wrong");
+        assert_eq!((without("abcd", "abcd"), without("abc", "abc")), ("(hidden)".to_owned(), "abc".to_owned()));
+        assert_eq!(without("text", ""), "text");
     }
 }

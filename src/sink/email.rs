@@ -4,7 +4,7 @@
 //! The `Message-ID` follows from the parcel's reference, so that a message that was sent twice, because the server's answer
 //! was lost, is one message to whoever sorts by it.
 //!
-//! Source of the rules: RFC 5321 (replies), 4954 (authentication), 5322 (messages), 3834 (automatic ones).
+//! Source of the rules: RFC 5321 (replies), 3463 (enhanced status codes), 4954 (authentication), 5322 (messages), 3834 (automatic ones).
 
 use std::{
     error::Error as _,
@@ -173,7 +173,7 @@ impl Email {
         match code {
             // Who we are is missing, wrong, or not to be told in this way.
             Some(530 | 534 | 535 | 538) => configuration(format!("{reason}; mend `user` and `password`")),
-            Some(code) if code >= 500 => Outcome::Dead { reason },
+            Some(code) if code >= 500 => refused(reason, enhanced(&cause)),
             None if error.is_client() => configuration(format!(
                 "{reason}; does `smtp` name the right server and port, and does it ask for a password?"
             )),
@@ -181,6 +181,27 @@ impl Email {
             _ => transient(reason),
         }
     }
+}
+
+/// The enhanced status code that a refusal begins with: `5.1.1`.
+fn enhanced(said: &str) -> Option<(u32, u32)> {
+    let mut parts = said.split_whitespace().next()?.strip_prefix("5.")?.split('.');
+    let (subject, detail) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some((subject, detail))
+}
+
+/// What a server refuses for good. Only for the recipient's or the message's own sake is it the message's end; what it has
+/// against us or the sender, and what it does not explain, somebody has to mend, and nothing is lost meanwhile.
+fn refused(reason: String, code: Option<(u32, u32)>) -> Outcome {
+    let remedy = match code {
+        // The sender's address; the rest of 5.1 are the recipient's.
+        Some((1, 7 | 8)) => "mend `from`",
+        Some((1 | 2 | 6, _)) => return Outcome::Dead { reason },
+        Some((4, 5)) => "its limit is reached: it is tried again by itself, or use another server",
+        Some((7, _)) => "does it let this machine and `user` send as `from`, and to all of `to`?",
+        _ => "check `smtp`, `user`, `from` and `to`, and what the server wants",
+    };
+    configuration(format!("{reason}; {remedy}"))
 }
 
 impl Sink for Email {
@@ -357,11 +378,28 @@ mod tests {
         }
         for answers in [
             &[("RCPT", "550 5.1.1 <ada@example.com>: Recipient address rejected")] as &'static [(&str, &str)],
-            &[(".", "554 5.7.1 Message rejected as spam")],
+            &[("RCPT", "552 5.2.2 Mailbox full: rejected")],
+            &[(".", "554 5.6.0 Message rejected: malformed")],
         ] {
             let (outcome, _) = deliver(answers);
             let Outcome::Dead { reason } = outcome else { panic!("{answers:?}: {outcome:?}") };
             assert!(reason.contains("rejected"), "{reason}");
+        }
+        for (answers, remedy) in [
+            (&[("", "554 5.7.1 Your host is blocklisted")] as &'static [(&str, &str)], "send as `from`"),
+            (&[("", "554 No SMTP service here")], "check `smtp`"),
+            (&[("MAIL", "550 5.7.60 Client does not have permissions to send as this sender")], "send as `from`"),
+            (&[("MAIL", "550 5.4.5 Daily user sending limit exceeded")], "its limit is reached"),
+            (&[("MAIL", "553 5.1.8 Sender's domain does not exist")], "mend `from`"),
+            (&[("RCPT", "554 5.7.1 <ada@example.com>: Relay access denied")], "to all of `to`?"),
+            (&[("RCPT", "550 5.1 no such code")], "check `smtp`"),
+            (&[(".", "554 5.7.1 Message rejected as spam")], "send as `from`"),
+        ] {
+            let (outcome, _) = deliver(answers);
+            let Outcome::Retry { reason, fault: Fault::Configuration, .. } = outcome else {
+                panic!("{answers:?}: {outcome:?}")
+            };
+            assert!(reason.starts_with("localhost answered 55") && reason.contains(remedy), "{reason}");
         }
         let (Outcome::Retry { reason, fault: Fault::Configuration, .. }, _) =
             deliver(&[("EHLO", "250 mail.example.com")])

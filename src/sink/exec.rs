@@ -98,8 +98,9 @@ impl Exec {
             Ok(run) => run,
             Err(error) => return cannot_start(program, &error),
         };
-        let input = told::data(parcel, Original::Unasked) + "\n";
-        match run.finish(input.as_bytes(), self.settings.time_limit) {
+        let mut input = told::data(parcel, Original::Unasked);
+        input.push(b'\n');
+        match run.finish(&input, self.settings.time_limit) {
             Ok((end, output)) => judge(program, &end, &harmless(&output, OUTPUT_BYTES_MAX), self.settings.time_limit),
             Err(error) => transient(format!("cannot watch {program}: {error}")),
         }

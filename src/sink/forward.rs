@@ -6,7 +6,7 @@
 //!
 //! Source of the rules: github.com/standard-webhooks/standard-webhooks, specification. 410 is its word for "no more".
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Originals, Outcome, Parcel, Sink,
@@ -14,14 +14,17 @@ use super::{
     told::{self, Original},
 };
 use crate::{
-    http::{Client, Failure, Reach},
+    http::{Answer, Client, Failure, Reach},
     provider::sign_message,
     secret::Secret,
-    time::Clock,
+    time::{Clock, Timestamp},
 };
 
 /// Whom the answers are from, in reasons.
 const WHO: &str = "the receiver";
+
+/// Receivers refuse a time that is five minutes off; `Date` is in whole seconds, and an answer takes its time.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(4 * 60);
 
 /// What the configuration says.
 #[derive(Clone, Debug)]
@@ -59,7 +62,7 @@ impl Forward {
         Forward { settings, originals, client, clock }
     }
 
-    fn body(&self, parcel: &Parcel) -> Result<String, Outcome> {
+    fn body(&self, parcel: &Parcel) -> Result<Vec<u8>, Outcome> {
         let Some(originals) = self.originals.as_ref().filter(|_| self.settings.include_body) else {
             return Ok(told::message(parcel, Original::Unasked));
         };
@@ -69,17 +72,12 @@ impl Forward {
 
     fn post(&self, parcel: &Parcel) -> Result<Outcome, Outcome> {
         let body = self.body(parcel)?;
-        let signed = sign_message(&self.settings.secrets, &parcel.reference, self.clock.wall(), body.as_bytes());
+        let signed = sign_message(&self.settings.secrets, &parcel.reference, self.clock.wall(), &body);
         // The configuration has tried each secret.
         let signed = signed.map_err(|why| configuration(format!("cannot sign: {why}")))?;
         let headers = signed.each_ref().map(|(name, value)| (*name, value.as_str()));
-        match self.client.post(&self.settings.url, "application/json", &headers, body.as_bytes()) {
-            Ok(answer) if answer.status == 410 => Err(configuration(format!(
-                "410 Gone: the receiver does not want any more; remove the sink, or mend it and wait for the next try \
-                 (it says: {})",
-                quote(&answer.body)
-            ))),
-            Ok(answer) => Ok(judge(WHO, &answer)),
+        match self.client.post(&self.settings.url, "application/json", &headers, &body) {
+            Ok(answer) => Ok(judged(&answer, self.clock.wall())),
             Err(failure @ Failure::Forbidden { .. }) => {
                 let remedy =
                     if self.settings.allow_private { "" } else { "; if it should be called, set allow_private = true" };
@@ -99,10 +97,39 @@ impl Sink for Forward {
     }
 }
 
+/// What the receiver means. What it refuses for our clock or our secret it does not refuse for the event's own sake.
+fn judged(answer: &Answer, now: Timestamp) -> Outcome {
+    let (status, said) = (answer.status, quote(&answer.body));
+    let clock = answer.date.and_then(|date| clock_is_off(now, date));
+    match (status, judge(WHO, answer), &clock) {
+        (401 | 403, ..) => {
+            let clock = clock.as_ref().map(|off| format!("; {off}")).unwrap_or_default();
+            configuration(format!(
+                "the receiver does not believe us (status {status}): {said}; check the secret, and this machine's \
+                 clock{clock}"
+            ))
+        }
+        (404 | 405, ..) => {
+            configuration(format!("nothing takes messages there (status {status}): {said}; check `url`"))
+        }
+        (410, ..) => configuration(format!(
+            "410 Gone: the receiver does not want any more; remove the sink, or mend it and wait for the next try \
+             (it says: {said})"
+        )),
+        (_, Outcome::Dead { reason }, Some(off)) => transient(format!("{off}; {reason}")),
+        (_, outcome, _) => outcome,
+    }
+}
+
+/// How far the two clocks are apart, where a receiver may refuse the time for it.
+fn clock_is_off(ours: Timestamp, theirs: Timestamp) -> Option<String> {
+    let apart = ours.since(theirs).max(theirs.since(ours));
+    let minutes = apart.as_secs() / 60;
+    (apart > CLOCKS_APART_MAX).then(|| format!("our clock is {minutes} min off the receiver's"))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::Value;
 
     use super::*;
@@ -127,6 +154,7 @@ mod tests {
         fn body(&self, delivery: i64) -> Result<Option<Vec<u8>>, String> {
             match delivery {
                 1 => Ok(Some(b"{\"as\":\"it came\"}".to_vec())),
+                4 => Ok(Some(vec![b'x'; 25 * 1024 * 1024])),
                 2 => Ok(None),
                 _ => Err("the disk is on fire".to_owned()),
             }
@@ -182,8 +210,10 @@ mod tests {
     fn the_request_is_told_where_it_is_asked_for() {
         let told = |delivery| {
             let (_, heard) = deliver(OK, &parcel(delivery), true);
+            assert!(heard.body.len() < 2_000, "{}", heard.body.len());
             serde_json::from_slice::<Value>(&heard.body).unwrap()["data"]["body"].clone()
         };
+        assert_eq!(told(4), Value::Null);
         assert_eq!(told(1), "{\"as\":\"it came\"}");
         assert_eq!(told(2), Value::Null);
         let outcome = forward("https://example.com/".to_owned(), true, false).deliver(&parcel(3));
@@ -200,12 +230,49 @@ mod tests {
         assert!(matches!(answered("500 X"), Outcome::Retry { fault: Fault::Transient, .. }));
         let Outcome::Retry { reason, .. } = answered("308 X\r\nLocation: http://127.0.0.1:1/") else { panic!() };
         assert!(reason.contains("redirects are not followed; set `url`"), "{reason}");
-        assert_eq!(answered("404 X"), Outcome::Dead { reason: "the receiver answered 404: no".to_owned() });
+        for status in ["400", "409", "413", "415", "422"] {
+            let reason = format!("the receiver answered {status}: no");
+            assert_eq!(answered(&format!("{status} X")), Outcome::Dead { reason });
+        }
+        for (status, remedy) in [
+            ("401 X", "check the secret, and this machine's clock"),
+            ("403 X", "check the secret, and this machine's clock"),
+            ("404 X", "check `url`"),
+            ("405 X", "check `url`"),
+        ] {
+            let Outcome::Retry { reason, fault: Fault::Configuration, .. } = answered(status) else {
+                panic!("{status}")
+            };
+            assert!(reason.contains(remedy) && reason.contains(": no; "), "{reason}");
+        }
 
         let server = Server::start(&[None]);
         let outcome = forward(server.url("/"), false, true).deliver(&parcel(1));
         let Outcome::Retry { reason, fault: Fault::Transient, .. } = outcome else { panic!("{outcome:?}") };
         assert!(reason.contains("may have arrived"), "{reason}");
+    }
+
+    #[test]
+    fn nothing_is_lost_to_a_clock_that_is_off() {
+        // NOW is 10:00:00.
+        let answered = |status: &str, time: &str| {
+            let date = format!("Date: Sat, 22 Nov 2025 {time} GMT");
+            deliver(&format!("HTTP/1.1 {status} X\r\n{date}\r\nContent-Length: 2\r\n\r\nno"), &parcel(1), false).0
+        };
+        for (time, minutes) in [("12:00:00", 119), ("09:55:00", 5), ("10:04:30", 4)] {
+            for status in ["400", "422"] {
+                let reason =
+                    format!("our clock is {minutes} min off the receiver's; the receiver answered {status}: no");
+                assert_eq!(answered(status, time), transient(reason));
+            }
+            let Outcome::Retry { reason, fault: Fault::Configuration, .. } = answered("401", time) else { panic!() };
+            assert!(reason.ends_with(&format!("clock; our clock is {minutes} min off the receiver's")), "{reason}");
+        }
+        for time in ["10:04:00", "09:56:01", "10:00:00"] {
+            assert!(matches!(answered("400", time), Outcome::Dead { .. }), "{time}");
+        }
+        assert!(matches!(answered("400", "nonsense"), Outcome::Dead { .. }));
+        assert!(matches!(answered("200", "12:00:00"), Outcome::Done { .. }));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //!
 //! Source of the rules: docs.ntfy.sh, "Publishing": "Publish as JSON", "Message priority", "Tags & emojis", "Limitations".
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -89,23 +92,45 @@ fn judged(answer: &Answer) -> Outcome {
             answer.status,
             quote(body["error"].as_str().unwrap_or(&answer.body))
         )),
+        (200..=299, None) => configuration(format!(
+            "this does not answer like ntfy (status {}); is `url` right? It says: {}",
+            answer.status,
+            quote(&answer.body)
+        )),
+        (404 | 405, _) => configuration(format!(
+            "nothing takes messages there (status {}); set `url` to the server alone, as in https://ntfy.sh: {}",
+            answer.status,
+            quote(&answer.body)
+        )),
         _ => judge(WHO, answer),
     }
+}
+
+/// Foreign text: ntfy's apps make a link of every address in it, unless it is broken.
+fn text(raw: &str, units_max: usize) -> String {
+    let before = Cell::new(' ');
+    plain::cut(raw, units_max, &|c, out| {
+        if c == '/' && before.get() == ':' {
+            out.push('\u{200b}');
+        }
+        before.set(c);
+        out.push(c);
+    })
 }
 
 /// The emoji stands before the title, by ntfy's own short codes.
 fn message(topic: &str, parcel: &Parcel) -> Value {
     let event = &parcel.event;
-    let detail = plain::detail(event, plain::text);
-    let footer = plain::footer(parcel, plain::text);
-    let text = if detail.is_empty() { footer } else { format!("{detail}\n{footer}") };
-    publish(topic, event.severity, &plain::headline(event, plain::text), &text, plain::link(event))
+    let (headline, detail, footer) =
+        (plain::headline(event, text), plain::detail(event, text), plain::footer(parcel, text));
+    let said = if detail.is_empty() { footer } else { format!("{detail}\n{footer}") };
+    publish(topic, event.severity, &headline, &said, plain::link(event))
 }
 
 fn list(topic: &str, bundle: Bundle<'_>) -> Value {
-    let reference = plain::text(&plain::reference(bundle), 200);
-    let text = format!("{}\n{reference}", plain::list(bundle, plain::text, LIST_BYTES_MAX));
-    publish(topic, plain::severity(bundle), &plain::count(bundle), &text, None)
+    let reference = text(&plain::reference(bundle), 200);
+    let said = format!("{}\n{reference}", plain::list(bundle, text, LIST_BYTES_MAX));
+    publish(topic, plain::severity(bundle), &plain::count(bundle), &said, None)
 }
 
 fn publish(topic: &str, severity: Severity, title: &str, message: &str, click: Option<&str>) -> Value {
@@ -181,17 +206,33 @@ mod tests {
 
     #[test]
     fn many_are_told_in_one_that_fits() {
-        let huge = "🎉\"".repeat(5_000);
-        let event = Event { title: huge.clone(), repository: huge.clone(), actor: huge.clone(), ..Event::of("push") };
-        let parcels = vec![Parcel { reference: huge, ..Parcel::of(event) }; 100];
-        for said in [list("desk", Bundle { parcels: &parcels }), message("desk", &parcels[0])] {
-            assert!(said["message"].as_str().unwrap().len() <= 4096);
-            assert!(said.to_string().len() <= 8192, "{}", said.to_string().len());
+        for filler in ["🎉\"", ":/", "日"] {
+            let huge = filler.repeat(5_000);
+            let event =
+                Event { title: huge.clone(), repository: huge.clone(), actor: huge.clone(), ..Event::of("push") };
+            let parcels = vec![Parcel { reference: huge, ..Parcel::of(event) }; 100];
+            for said in [list("desk", Bundle { parcels: &parcels }), message("desk", &parcels[0])] {
+                assert!(said["message"].as_str().unwrap().len() <= 4096);
+                assert!(said.to_string().len() <= 8192, "{}", said.to_string().len());
+            }
         }
         let said = list("desk", Bundle { parcels: &[parcel(), parcel()] });
         let line = "• 🐛 New issue in acme/api: T by octocat";
         assert_eq!(said["title"], "2 events");
         assert_eq!(said["message"], format!("{line}\n{line}\nref-1+1"));
+    }
+
+    #[test]
+    fn nothing_of_a_strangers_becomes_a_link() {
+        let title = "see https://evil.example/a:b, HTTP:\u{202e}//x".to_owned();
+        let parcel = Parcel::of(Event { title, repository: "ftp://x".to_owned(), ..Event::of("issue_opened") });
+        let broken = "see https:\u{200b}//evil.example/a:b, HTTP:\u{200b}//x by octocat";
+        let said = message("desk", &parcel);
+        assert_eq!(said["message"], format!("{broken}\ngithub · ref-1"));
+        assert_eq!(said["title"], "New issue in ftp:\u{200b}//x");
+        let said = list("desk", Bundle { parcels: &[parcel.clone(), parcel] });
+        assert_eq!(said["message"].as_str().unwrap().matches(broken).count(), 2);
+        assert!(!said.to_string().contains("://"), "{said}");
     }
 
     #[test]
@@ -210,8 +251,17 @@ mod tests {
         ));
         assert!(matches!(answered("400 X", r#"{"code":40009}"#, None).0, Outcome::Dead { .. }));
         assert!(matches!(answered("507 X", "", None).0, Outcome::Retry { fault: Fault::Transient, .. }));
-        // A page that says yes is not an id.
-        assert_eq!(answered("200 X", "hello", None).0, Outcome::Done { receipt: Some("200 hello".to_owned()) });
+        // A page that says yes is no message.
+        for (status, body, remedy) in [
+            ("200 X", "<html>Log in</html>", "this does not answer like ntfy (status 200); is `url` right?"),
+            ("204 X", "", "(status 204); is `url` right?"),
+            ("404 X", r#"{"code":40401,"error":"page not found"}"#, "set `url` to the server alone"),
+            ("405 X", "", "set `url` to the server alone"),
+        ] {
+            let (outcome, _) = answered(status, body, None);
+            let Outcome::Retry { reason, fault: Fault::Configuration, .. } = outcome else { panic!("{outcome:?}") };
+            assert!(reason.contains(remedy), "{reason}");
+        }
         for status in ["200 X", "400 X", "401 X", "500 X"] {
             let (outcome, _) = answered(status, &format!("you sent {TOKEN}"), Some(TOKEN));
             assert!(!format!("{outcome:?}").contains("AgQdq7"), "{outcome:?}");

@@ -142,6 +142,14 @@ pub(super) fn link(event: &Event) -> Option<&str> {
     (is_good && link.len() <= LINK_BYTES_MAX).then_some(link)
 }
 
+/// Whether a link's host has a dot in it: without, it is a name that only the local network knows.
+pub(super) fn is_qualified(link: &str) -> bool {
+    let rest = link.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
+    host.trim_matches('.').contains('.')
+}
+
 /// Foreign text where there is no markup at all: one line of it, and nothing that turns text.
 pub(super) fn text(raw: &str, units_max: usize) -> String {
     cut(raw, units_max, &|c, out| out.push(c))
@@ -261,5 +269,17 @@ mod tests {
             assert!(!link(bad), "{bad}");
         }
         assert!(!link(&format!("https://x/{}", "y".repeat(1_000))));
+        for public in ["https://github.com/a", "https://a.b:9?c", "http://10.0.0.1/", "https://me@a.b./"] {
+            assert!(is_qualified(public), "{public}");
+        }
+        for local in [
+            "http://alertmanager:9093/a.b",
+            "http://localhost/",
+            "http://localhost.#a.b",
+            "http://[::1]/",
+            "http://a.b@c/",
+        ] {
+            assert!(!is_qualified(local), "{local}");
+        }
     }
 }

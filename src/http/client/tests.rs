@@ -62,7 +62,8 @@ const PATIENT: Duration = Duration::from_secs(20);
 #[track_caller]
 fn check(answer: &str, status: u16, retry_after: Option<u64>, body: &str) {
     let (address, server) = server(answer, Then::Close);
-    let expected = Answer { status, retry_after: retry_after.map(Duration::from_secs), body: body.to_owned() };
+    let retry_after = retry_after.map(Duration::from_secs);
+    let expected = Answer { status, retry_after, date: None, body: body.to_owned() };
     assert_eq!(post(address, PATIENT), Ok(expected), "{answer}");
     server.join().unwrap();
 }
@@ -81,6 +82,16 @@ fn every_complete_answer_is_an_answer() {
         "rate_limited",
     );
     check("HTTP/1.1 500 No\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n", 500, None, "");
+}
+
+#[test]
+fn the_date_is_told() {
+    for (date, expected) in [("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777_000)), ("yesterday", None)] {
+        let (address, server) =
+            server(format!("HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n"), Then::Close);
+        assert_eq!(post(address, PATIENT).unwrap().date, expected.map(Timestamp::from_ms));
+        server.join().unwrap();
+    }
 }
 
 #[test]
@@ -223,7 +234,7 @@ fn retry_after_is_seconds_or_a_date_against_the_answers_own() {
         ("Sun, 06 Nov 1994 18:49:37 GMT", date, Some(3600)),
         ("Sun, 06 Nov 1994 08:50:07 GMT", None, None),
     ] {
-        assert_eq!(retry_after(wish, date), expected.map(Duration::from_secs), "{wish}");
+        assert_eq!(retry_after(wish, date.and_then(moment)), expected.map(Duration::from_secs), "{wish}");
     }
 }
 
