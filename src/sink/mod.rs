@@ -104,6 +104,8 @@ impl Parcel {
 /// A conversation that a sink has begun about a subject, so that what follows joins it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversation {
+    /// The source that tells of it: two may call different things the same.
+    pub source: String,
     /// What it is about: [`Parcel::subject`].
     pub subject: String,
     /// Where a rule wanted it: [`Parcel::channel`]; empty for the sink's own.
@@ -126,7 +128,7 @@ pub trait Conversations: Send {
     ///
     /// # Errors
     /// What went wrong, for the ledger.
-    fn find(&self, subject: &str, asked: &str) -> Result<Option<Conversation>, String>;
+    fn find(&self, source: &str, subject: &str, asked: &str) -> Result<Option<Conversation>, String>;
 
     /// Keeps it in place of the one that was known about this subject.
     ///

@@ -432,6 +432,7 @@ fn route_one(
         repeated += usize::from(is_repeated);
         let to: &[Target] = if is_repeated { &[] } else { &routed.to };
         let filed_under = subject::filed_under(connection, &routed.event, replay, now)?;
+        let filed_under = filed_under.map(|subject| subject::of(&routed.event.source, &subject));
         insert_event(connection, id, (position, replay), routed, (to, filed_under.as_deref()), now)?;
         owed += to.len();
     }

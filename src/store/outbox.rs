@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     CRASHES_MAX, Store, StoreError,
     inbox::{settling, unblamed},
+    subject,
     writer::Durability,
 };
 use crate::{
@@ -432,7 +433,9 @@ fn read_claim(connection: &Connection, id: i64, installation: &str) -> rusqlite:
             let received = Timestamp::from_ms(row.get("received_ms")?);
             let cue: Option<String> = row.get("cue")?;
             let channel: String = row.get("channel")?;
-            let subject: Option<String> = row.get("filed_under")?;
+            let filed: Option<String> = row.get("filed_under")?;
+            let source: String = row.get("source")?;
+            let subject = filed.and_then(|filed| subject::within(&source, &filed));
             let parcel = read_event(row)?.map(|event| Parcel {
                 dispatch: id,
                 delivery,

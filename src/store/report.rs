@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, types::Va
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Outage, Status, StoreError, body, connection, outbox::read_event};
+use super::{Outage, Status, StoreError, body, connection, outbox::read_event, subject};
 use crate::{event::Event, headers::Headers, sink::Originals, time::Timestamp};
 
 /// For those who want to look themselves. Temporary, because it uses a function of ours: a plain `sqlite3` can still
@@ -368,7 +368,8 @@ impl Reader {
         let mut statement = self
             .connection
             .prepare_cached(
-                "SELECT event.position, dispatch.* FROM dispatch JOIN event ON event.id = dispatch.event
+                "SELECT event.position, delivery.source, dispatch.*
+                 FROM dispatch JOIN event ON event.id = dispatch.event JOIN delivery ON delivery.id = dispatch.delivery
                  WHERE dispatch.delivery = ?1 ORDER BY dispatch.id",
             )
             .map_err(&attempt)?;
@@ -377,11 +378,12 @@ impl Reader {
                 let status: String = row.get("state")?;
                 let next_ms: i64 = row.get("next_ms")?;
                 let channel: String = row.get("channel")?;
+                let (filed, source): (Option<String>, String) = (row.get("subject")?, row.get("source")?);
                 let dispatched = Dispatched {
                     event: row.get("position")?,
                     sink: row.get("sink")?,
                     channel: Some(channel).filter(|channel| !channel.is_empty()),
-                    subject: row.get::<_, Option<String>>("subject")?.filter(|subject| !subject.is_empty()),
+                    subject: filed.and_then(|filed| subject::within(&source, &filed)),
                     digest: row.get("digest")?,
                     next_at: (status == "due").then_some(Timestamp::from_ms(next_ms)),
                     status,

@@ -15,6 +15,16 @@ use crate::{
 /// What nobody has spoken of for so long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(180 * 24 * 60 * 60);
 
+/// A subject as dispatches are filed under it: two sources may call different things the same.
+pub(super) fn of(source: &str, subject: &str) -> String {
+    format!("{source} {subject}")
+}
+
+/// What [`of`] was made of. `None` for what all is filed under together.
+pub(super) fn within(source: &str, filed: &str) -> Option<String> {
+    filed.strip_prefix(source)?.strip_prefix(' ').map(str::to_owned)
+}
+
 /// What an event is filed under: the pull request that its branch belongs to, else its own subject. Notes what the event
 /// says about branches and runs; what is only handled again is no news.
 pub(super) fn filed_under(
@@ -129,13 +139,13 @@ impl Store {
 }
 
 impl Conversations for SinkConversations {
-    fn find(&self, subject: &str, asked: &str) -> Result<Option<Conversation>, String> {
-        let query = "SELECT * FROM conversation WHERE sink = ?1 AND subject = ?2 AND asked = ?3";
+    fn find(&self, source: &str, subject: &str, asked: &str) -> Result<Option<Conversation>, String> {
+        let query = "SELECT * FROM conversation WHERE sink = ?1 AND source = ?2 AND subject = ?3 AND asked = ?4";
         let found = self
             .reader
             .connection()
             .prepare_cached(query)
-            .and_then(|mut statement| statement.query_row([&self.sink, subject, asked], read).optional());
+            .and_then(|mut statement| statement.query_row([&self.sink, source, subject, asked], read).optional());
         found.map_err(StoreError::database("read a conversation")).map_err(|error| error.to_string())
     }
 
@@ -143,13 +153,13 @@ impl Conversations for SinkConversations {
     fn keep(&self, conversation: &Conversation) -> Result<(), String> {
         let (sink, kept) = (self.sink.clone(), conversation.clone());
         let written = self.store.submit(settling(Durability::Full), move |connection, _| {
-            let Conversation { subject, asked, channel, ts, last, state, touched } = &kept;
+            let Conversation { source, subject, asked, channel, ts, last, state, touched } = &kept;
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO conversation (sink, subject, asked, channel, ts, last, state, touched_ms)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    "INSERT OR REPLACE INTO conversation (sink, source, subject, asked, channel, ts, last, state, touched_ms)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 )?
-                .execute(params![sink, subject, asked, channel, ts, last, state, touched.ms()])
+                .execute(params![sink, source, subject, asked, channel, ts, last, state, touched.ms()])
         });
         written.and_then(|ticket| ticket.wait_for_ever()).map(|_| ()).map_err(|error| error.to_string())
     }
@@ -157,6 +167,7 @@ impl Conversations for SinkConversations {
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Conversation> {
     Ok(Conversation {
+        source: row.get("source")?,
         subject: row.get("subject")?,
         asked: row.get("asked")?,
         channel: row.get("channel")?,

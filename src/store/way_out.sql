@@ -2,7 +2,7 @@
 ALTER TABLE delivery ADD COLUMN handled_by TEXT;            -- the version of our logic that routed it last
 ALTER TABLE delivery ADD COLUMN durable_us INTEGER;         -- from proven to durable; NULL where it is not known
 ALTER TABLE dispatch ADD COLUMN channel TEXT NOT NULL DEFAULT ''; -- that a rule chose; '' is the sink's own
-ALTER TABLE dispatch ADD COLUMN subject TEXT;               -- what it is filed under; order holds within
+ALTER TABLE dispatch ADD COLUMN subject TEXT;               -- its source and what it is filed under; order holds within
 ALTER TABLE dispatch ADD COLUMN behind INTEGER NOT NULL DEFAULT 0; -- 1: another of its subject goes first
 ALTER TABLE dispatch ADD COLUMN digest TEXT;                -- told in one message with the others of this name
 ALTER TABLE dispatch ADD COLUMN edge_ms INTEGER;            -- when the desk began to show it
@@ -16,7 +16,9 @@ CREATE INDEX dispatch_due ON dispatch (sink, behind, id, next_ms) WHERE state = 
 CREATE INDEX dispatch_digest ON dispatch (sink, digest, channel, next_ms) WHERE state = 'due' AND digest IS NOT NULL;
 
 -- What is owed already keeps the order of its subject, too.
-UPDATE dispatch SET subject = (SELECT event.subject FROM event WHERE event.id = dispatch.event)
+UPDATE dispatch SET subject = (
+        SELECT delivery.source || ' ' || event.subject FROM event JOIN delivery ON delivery.id = event.delivery
+        WHERE event.id = dispatch.event)
     WHERE state IN ('due', 'leased');
 UPDATE dispatch SET behind = 1 WHERE state IN ('due', 'leased') AND subject IS NOT NULL AND EXISTS (
     SELECT 1 FROM dispatch AS first INDEXED BY dispatch_subject
@@ -37,6 +39,7 @@ CREATE TABLE attempt (
 -- What a sink has begun to tell about a subject, so that what follows joins it.
 CREATE TABLE conversation (
     sink       TEXT    NOT NULL,
+    source     TEXT    NOT NULL,             -- two sources may call different things the same
     subject    TEXT    NOT NULL,
     asked      TEXT    NOT NULL,             -- the channel that a rule chose; '' is the sink's own
     channel    TEXT    NOT NULL,             -- the destination's id of it
@@ -44,7 +47,7 @@ CREATE TABLE conversation (
     last       TEXT    NOT NULL,             -- the references of what joined last
     state      TEXT    NOT NULL,             -- the sink's own
     touched_ms INTEGER NOT NULL,
-    PRIMARY KEY (sink, subject, asked)
+    PRIMARY KEY (sink, source, subject, asked)
 ) STRICT, WITHOUT ROWID;
 
 -- How the last run of a kind ended on a branch, so that the first good one after a bad one can be told as such.

@@ -65,6 +65,7 @@ pub struct SlackBot {
 #[derive(Clone, Copy)]
 struct Matter<'p> {
     parcels: &'p [Parcel],
+    source: &'p str,
     subject: &'p str,
     /// The channel that a rule chose; empty for the sink's own.
     asked: &'p str,
@@ -109,7 +110,7 @@ impl SlackBot {
             // What happens on a branch that no pull request has goes on for ever: in a thread nobody would see it.
             Some(subject) if self.conversations.is_some() && first.event.on_branch().as_ref() != Some(subject) => {
                 self.keep_rest()?;
-                self.tell_in_thread(Matter { parcels, subject, asked, told: "" })
+                self.tell_in_thread(Matter { parcels, source: &first.event.source, subject, asked, told: "" })
             }
             _ => {
                 let said = self.say(POST, &[("channel", self.meant(asked))], &Message::of(parcels));
@@ -119,8 +120,8 @@ impl SlackBot {
     }
 
     fn tell_in_thread(&mut self, matter: Matter<'_>) -> Result<Outcome, Outcome> {
-        let Matter { parcels, subject, asked, .. } = matter;
-        let Some(mut known) = self.find(subject, asked)? else { return self.begin(matter, Thread::default()) };
+        let Matter { parcels, source, subject, asked, .. } = matter;
+        let Some(mut known) = self.find(source, subject, asked)? else { return self.begin(matter, Thread::default()) };
         let mut thread = Thread::read(&known.state);
         // A bundle may have grown since it was told, or come back in parts.
         let told = known.last.clone();
@@ -189,7 +190,7 @@ impl SlackBot {
 
     /// Begins a conversation, or begins it again with what is known: its first message is gone, too old, or elsewhere.
     fn begin(&mut self, matter: Matter<'_>, mut thread: Thread) -> Result<Outcome, Outcome> {
-        let Matter { parcels, subject, asked, told } = matter;
+        let Matter { parcels, source, subject, asked, told } = matter;
         thread.fold(parcels);
         open(&mut thread, &Message::in_thread(parcels));
         // It is said by the message itself.
@@ -204,6 +205,7 @@ impl SlackBot {
             thread.shown = line;
             thread.joined.clone_from(ts);
             let mut conversation = Conversation {
+                source: source.to_owned(),
                 subject: subject.to_owned(),
                 asked: asked.to_owned(),
                 channel: channel.clone(),
@@ -322,8 +324,8 @@ impl SlackBot {
         if asked.is_empty() { &self.channel } else { asked }
     }
 
-    fn find(&self, subject: &str, asked: &str) -> Result<Option<Conversation>, Outcome> {
-        let found = self.conversations.iter().map(|all| all.find(subject, asked)).next();
+    fn find(&self, source: &str, subject: &str, asked: &str) -> Result<Option<Conversation>, Outcome> {
+        let found = self.conversations.iter().map(|all| all.find(source, subject, asked)).next();
         found.unwrap_or(Ok(None)).map_err(ours)
     }
 

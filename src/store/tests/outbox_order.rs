@@ -270,6 +270,7 @@ fn what_happens_on_a_branch_is_filed_under_its_open_pull_request() {
 fn a_conversation_is_kept_over_a_restart_and_each_sink_and_channel_has_its_own() {
     let mut fixture = Fixture::new();
     let conversation = Conversation {
+        source: "github".to_owned(),
         subject: SUBJECT.to_owned(),
         asked: String::new(),
         channel: "C1".to_owned(),
@@ -280,20 +281,25 @@ fn a_conversation_is_kept_over_a_restart_and_each_sink_and_channel_has_its_own()
     };
     let there = Conversation { asked: "#ops".to_owned(), ts: "2.000100".to_owned(), ..conversation.clone() };
     let dev = fixture.store().conversations("dev").unwrap();
-    assert_eq!(dev.find(SUBJECT, "").unwrap(), None);
+    assert_eq!(dev.find("github", SUBJECT, "").unwrap(), None);
     dev.keep(&Conversation { ts: "0.000001".to_owned(), ..conversation.clone() }).unwrap();
     dev.keep(&conversation).unwrap();
     dev.keep(&there).unwrap();
     drop(dev);
     fixture.reopen();
     let dev = fixture.store().conversations("dev").unwrap();
-    assert_eq!(dev.find(SUBJECT, "").unwrap(), Some(conversation));
-    assert_eq!(dev.find(SUBJECT, "#ops").unwrap(), Some(there));
-    assert_eq!(fixture.store().conversations("other").unwrap().find(SUBJECT, "").unwrap(), None);
+    assert_eq!(dev.find("github", SUBJECT, "").unwrap(), Some(conversation));
+    assert_eq!(dev.find("github", SUBJECT, "#ops").unwrap(), Some(there));
+    assert_eq!(dev.find("mirror", SUBJECT, "").unwrap(), None, "another source's is another");
+    assert_eq!(fixture.store().conversations("other").unwrap().find("github", SUBJECT, "").unwrap(), None);
     drop(dev);
     fixture.clock.pass(Duration::from_secs(200 * 86_400));
     fixture.store().prune(None, u64::MAX, || false).unwrap();
-    assert_eq!(fixture.store().conversations("dev").unwrap().find(SUBJECT, "").unwrap(), None, "nobody speaks of it");
+    assert_eq!(
+        fixture.store().conversations("dev").unwrap().find("github", SUBJECT, "").unwrap(),
+        None,
+        "nobody speaks of it"
+    );
 }
 
 #[test]
@@ -315,6 +321,7 @@ fn a_step_of_the_clock_moves_the_ledger_and_what_is_remembered() {
     let claimed = fixture.store().claim("slack", Portion::single(1)).unwrap();
     fixture.settle_all(claimed, &done());
     let conversation = Conversation {
+        source: "github".to_owned(),
         subject: SUBJECT.to_owned(),
         asked: String::new(),
         channel: "C1".to_owned(),
@@ -329,6 +336,6 @@ fn a_step_of_the_clock_moves_the_ledger_and_what_is_remembered() {
     fixture.store().prune(None, u64::MAX, || false).unwrap();
     let story = fixture.store().reader().unwrap().show(1).unwrap().unwrap();
     assert_eq!((story.row.received_at, story.dispatches[0].tries[0].began_at), (stepped, stepped));
-    let kept = fixture.store().conversations("dev").unwrap().find(SUBJECT, "").unwrap();
+    let kept = fixture.store().conversations("dev").unwrap().find("github", SUBJECT, "").unwrap();
     assert_eq!(kept.map(|kept| kept.touched), Some(stepped), "nobody has forgotten it");
 }

@@ -403,7 +403,7 @@ fn what_is_remembered_as_told_is_bounded_and_as_much_as_one_bundle() {
     desk.bundle(&parcels[10..]);
     desk.restart();
     parcels[10..].iter().for_each(|parcel| assert_eq!(desk.deliver(parcel), "C1/1.2 in thread of 1.1"));
-    let last = desk.sink.find("acme/api#7", "").unwrap().unwrap().last;
+    let last = desk.sink.find("github", "acme/api#7", "").unwrap().unwrap().last;
     assert_eq!((last.split(' ').count(), desk.api.calls().len()), (TOLD_MAX, 2));
 }
 
@@ -521,8 +521,8 @@ fn a_bundle_without_threads_is_a_digest() {
 struct Forgetful(Box<dyn Conversations>, Mutex<bool>);
 
 impl Conversations for Forgetful {
-    fn find(&self, subject: &str, asked: &str) -> Result<Option<Conversation>, String> {
-        self.0.find(subject, asked)
+    fn find(&self, source: &str, subject: &str, asked: &str) -> Result<Option<Conversation>, String> {
+        self.0.find(source, subject, asked)
     }
 
     fn keep(&self, conversation: &Conversation) -> Result<(), String> {
