@@ -67,6 +67,9 @@ fn run() -> Result<(), Failure> {
             rates[which].push(rate);
         }
     }
+    // Side by side in time: what the machine does besides changes within minutes.
+    let mut ratios: Vec<f64> = rates[1].iter().zip(&rates[0]).map(|(full, empty)| full / empty).collect();
+    ratios.sort_by(f64::total_cmp);
     let [empty, full] = rates.map(|mut rates| {
         rates.sort_by(f64::total_cmp);
         (rates[rates.len() / 2], rates[0], rates[rates.len() - 1])
@@ -76,9 +79,9 @@ fn run() -> Result<(), Failure> {
         let mark = if median < WANTED_PER_S { '!' } else { ' ' };
         println!("{name:<16} {median:>8.0}{mark} ({low:.0} to {high:.0})   wanted {WANTED_PER_S:.0}");
     }
-    let ratio = full.0 / empty.0;
+    let (ratio, low, high) = (ratios[ratios.len() / 2], ratios[0], ratios[ratios.len() - 1]);
     let mark = if ratio < WANTED_RATIO { '!' } else { ' ' };
-    println!("with {settled} settled × without {ratio:>6.2}{mark}   wanted {WANTED_RATIO}");
+    println!("with {settled} settled × without {ratio:>6.2}{mark} ({low:.2} to {high:.2})   wanted {WANTED_RATIO}");
     Ok(())
 }
 
