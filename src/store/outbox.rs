@@ -85,7 +85,7 @@ pub struct Portion {
     pub bundle_over: Option<usize>,
     /// Whether only what has one subject belongs together.
     pub by_subject: bool,
-    /// The oldest alone, although it may wait while it holds others up: what decides whether the destination is well.
+    /// One message that decides whether the destination is well: where no wait is over, the oldest that holds others up.
     pub is_probe: bool,
 }
 
@@ -299,17 +299,17 @@ pub(super) fn refresh_status(connection: &Connection, delivery: i64, now: Timest
 /// What to claim, and whether it goes in one message: those of a digest that a rule has asked for; those that belong
 /// together, when more are due than anybody reads one by one; else the next few.
 fn chosen(connection: &Connection, sink: &str, portion: Portion, now: Timestamp) -> rusqlite::Result<(Vec<i64>, bool)> {
-    if portion.is_probe {
-        return Ok((probed(connection, sink, now)?.into_iter().collect(), false));
-    }
     let heads = |count: usize| -> rusqlite::Result<Vec<Ready>> {
         connection
             .prepare_cached(&format!("SELECT id, claims, channel, subject, digest {READY} ORDER BY id LIMIT ?3"))?
             .query_map(params![sink, now.ms(), i64::try_from(count).unwrap_or(i64::MAX)], read_ready)?
             .collect()
     };
-    let ready = heads(portion.count)?;
-    let Some(first) = ready.first() else { return Ok((Vec::new(), false)) };
+    let ready = heads(if portion.is_probe { 1 } else { portion.count })?;
+    let Some(first) = ready.first() else {
+        let held_up = if portion.is_probe { holding_up(connection, sink)? } else { None };
+        return Ok((held_up.into_iter().collect(), false));
+    };
     let is_backlog = match portion.bundle_over {
         Some(over) => {
             let heads = heads(over.saturating_add(1))?;
@@ -350,16 +350,9 @@ fn chosen(connection: &Connection, sink: &str, portion: Portion, now: Timestamp)
     Ok((unblamed(&candidates), false))
 }
 
-/// What a probe tries: the oldest whose wait is over; and where none is, but others are held up, the oldest of all. It is
-/// the destination that is asked.
-fn probed(connection: &Connection, sink: &str, now: Timestamp) -> rusqlite::Result<Option<i64>> {
-    let ready = connection
-        .prepare_cached(&format!("SELECT id {READY} ORDER BY id LIMIT 1"))?
-        .query_row(params![sink, now.ms()], |row| row.get(0))
-        .optional()?;
-    if ready.is_some() {
-        return Ok(ready);
-    }
+/// What a probe tries where no wait is over, but others are held up: the oldest of all. It is the destination that is
+/// asked.
+fn holding_up(connection: &Connection, sink: &str) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached(
             "SELECT id FROM dispatch
