@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Bundle, Outcome, Parcel, Sink,
     answers::{busy, configuration, harmless, judge, no_answer, quote, without},
-    plain,
+    plain, words,
 };
 use crate::{
     allowance::{Allowance, Rate},
@@ -177,7 +177,7 @@ fn judged(answer: &Answer) -> Outcome {
 /// An embed: what happened and where, linked; then which and who.
 fn message(parcel: &Parcel) -> Value {
     let event = &parcel.event;
-    let title = format!("{} {}", plain::words(&event.kind).0, plain::headline(event, text));
+    let title = format!("{} {}", words::of(&event.kind).emoji, plain::headline(event, text));
     let footer = plain::footer(parcel, plain::text);
     let (link, detail) = (plain::link(event), plain::detail(event, text));
     // Discord refuses the whole message for the URL of a host that only the local network knows.
@@ -419,7 +419,11 @@ mod tests {
         let (outcome, heard) = refused("{}", ("200 OK", OK), |sink| sink.deliver_bundle(bundle));
         assert!(matches!(outcome, Outcome::Done { .. }), "{outcome:?}");
         let content = heard[1]["content"].as_str().unwrap();
-        assert!(content.starts_with("2 events\n• 🐛 New issue") && content.ends_with("\nref\\-1+1"), "{content}");
+        assert!(
+            content.starts_with("2 events\n• 🐛 acme/api: 2 issues opened (\\*\\*bold\\*\\*")
+                && content.ends_with("\nref\\-1+1"),
+            "{content}"
+        );
 
         let (outcome, _) = refused("{}", ("502 X", ""), |sink| sink.deliver(&parcel()));
         assert!(matches!(outcome, Outcome::Retry { fault: Fault::Transient, .. }), "{outcome:?}");

@@ -1,10 +1,12 @@
 //! Where events go. Owns the contract between the senders and the sinks; refuses to know the store.
 
 mod answers;
+mod digest;
 mod plain;
 #[cfg(test)]
 mod server;
 mod told;
+mod words;
 
 pub mod discord;
 pub mod email;

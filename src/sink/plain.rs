@@ -3,7 +3,9 @@
 
 use super::{
     Bundle, Parcel,
-    slack::{mrkdwn::turns_text, wording::PLAIN},
+    digest::{self, Manner, Room},
+    slack::mrkdwn::turns_text,
+    words,
 };
 use crate::event::{Event, Fact, NO_TITLE, SOMEONE, UNKNOWN_REPOSITORY};
 
@@ -16,45 +18,6 @@ const NAME_UNITS_MAX: usize = 80;
 /// Browsers and mail programs grow unreliable above about this.
 const LINK_BYTES_MAX: usize = 1_000;
 
-/// Emoji and words of the kinds that Slack tells in whole sentences; the others are told by `PLAIN` everywhere.
-const WORDS: &[(&str, &str, &str)] = &[
-    ("issue_opened", "🐛", "New issue"),
-    ("issue_closed", "📕", "Issue closed"),
-    ("issue_reopened", "📖", "Issue reopened"),
-    ("issue_assigned", "👉", "Issue assigned"),
-    ("issue_commented", "💬", "New comment on an issue"),
-    ("pr_opened", "🔀", "New pull request"),
-    ("pr_merged", "✅", "Pull request merged"),
-    ("pr_ready", "🙋", "Pull request ready for review"),
-    ("pr_closed", "🚫", "Pull request closed"),
-    ("pr_reopened", "🔁", "Pull request reopened"),
-    ("pr_review_requested", "👀", "Review requested"),
-    ("pr_approved", "👍", "Pull request approved"),
-    ("pr_changes_requested", "✋", "Changes requested"),
-    ("pr_commented", "📝", "New comment on a pull request"),
-    ("repo_starred", "⭐\u{fe0f}", "New star"),
-    ("repo_forked", "🍴", "New fork"),
-    ("repo_watched", "🔭", "New watcher"),
-    ("push", "📤", "New push"),
-    ("branch_created", "🌱", "Branch created"),
-    ("branch_deleted", "🍂", "Branch deleted"),
-    ("release_published", "🚀", "Release published"),
-    ("ci_failed", "❌", "CI failed"),
-    ("ci_passed", "🟢", "CI passed"),
-    ("ci_fixed", "🟢", "CI passes again"),
-    ("deployment_failed", "💥", "Deployment failed"),
-    ("deployment_succeeded", "📦", "Deployment succeeded"),
-    ("discussion_opened", "💡", "New discussion"),
-    ("security_alert", "🚨", "Security alert"),
-    ("member_added", "👋", "New member"),
-];
-
-/// A kind's emoji and what it is called; of a kind that a later version brings, that something happened.
-pub(super) fn words(kind: &str) -> (&'static str, &'static str) {
-    let found = WORDS.iter().chain(PLAIN).find(|(name, ..)| *name == kind);
-    found.map_or(("ℹ\u{fe0f}", "Activity"), |(_, emoji, what)| (emoji, what))
-}
-
 /// Where: `acme/api`.
 pub(super) fn place(event: &Event, show: Show) -> String {
     or(show(&event.repository, REPOSITORY_UNITS_MAX), UNKNOWN_REPOSITORY)
@@ -62,7 +25,7 @@ pub(super) fn place(event: &Event, show: Show) -> String {
 
 /// `New issue in acme/api`
 pub(super) fn headline(event: &Event, show: Show) -> String {
-    format!("{} in {}", words(&event.kind).1, place(event, show))
+    format!("{} in {}", words::of(&event.kind).one, place(event, show))
 }
 
 /// `#42 What it is called (failure) on main by octocat`: whatever of it is known; empty when nothing is.
@@ -83,7 +46,7 @@ pub(super) fn detail(event: &Event, show: Show) -> String {
 
 /// All of it in one line: `🐛 New issue in acme/api: #42 What it is called by octocat`
 pub(super) fn sentence(event: &Event, show: Show) -> String {
-    let (emoji, headline, detail) = (words(&event.kind).0, headline(event, show), detail(event, show));
+    let (emoji, headline, detail) = (words::of(&event.kind).emoji, headline(event, show), detail(event, show));
     let between = if detail.is_empty() || detail.starts_with("by ") { " " } else { ": " };
     format!("{emoji} {headline}{between}{detail}").trim_end().to_owned()
 }
@@ -101,20 +64,12 @@ pub(super) fn count(bundle: Bundle<'_>) -> String {
     }
 }
 
-/// A line for each, oldest first, as many as fit; then how many more there are.
+/// A line for each kind in each place, as many as fit; then how many events more there are.
 pub(super) fn list(bundle: Bundle<'_>, show: Show, bytes_max: usize) -> String {
-    const REST_BYTES: usize = 40;
-    let mut list = String::new();
-    for (index, parcel) in bundle.parcels.iter().enumerate() {
-        let line = format!("• {}\n", sentence(&parcel.event, show));
-        if list.len() + line.len() + REST_BYTES > bytes_max {
-            list += &format!("… and {} more", bundle.parcels.len() - index);
-            break;
-        }
-        list += &line;
-    }
-    list.truncate(list.trim_end().len());
-    list
+    let events: Vec<&Event> = bundle.parcels.iter().map(|parcel| &parcel.event).collect();
+    let lines = digest::grouped(&events, Manner { show, alone: sentence }).into_iter();
+    let bulleted = lines.map(|(line, count)| (format!("• {line}"), count));
+    digest::fit(Vec::new(), bulleted, Room { max: bytes_max, size: str::len }).join("\n")
 }
 
 /// The worst of them.
@@ -212,16 +167,6 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_words_of_its_own() {
-        for kind in crate::provider::KINDS {
-            assert_ne!(words(kind).1, "Activity", "{kind}");
-        }
-        for (name, ..) in WORDS {
-            assert!(PLAIN.iter().all(|(other, ..)| other != name), "{name} is told twice");
-        }
-    }
-
-    #[test]
     fn a_sentence_tells_what_where_which_and_who() {
         let number = ("number", Fact::Number(42));
         let text = |words: &str| Fact::Text(words.to_owned());
@@ -247,17 +192,21 @@ mod tests {
 
     #[test]
     fn a_list_fits_and_says_what_it_left_out() {
-        let parcels: Vec<Parcel> = (0..100).map(|_| Parcel::of(event("issue_opened", &[]))).collect();
+        let opened = |number: i64| event("issue_opened", &[("number", Fact::Number(number))]);
+        let of = |events: Vec<Event>| -> Vec<Parcel> { events.into_iter().map(Parcel::of).collect() };
+        let parcels = of(vec![opened(1), opened(2), event("push", &[])]);
+        let together = list(Bundle { parcels: &parcels }, text, 100_000);
+        assert_eq!(together, "• 🐛 acme/api: 2 issues opened (#1 T, #2 T)\n• 📤 New push in acme/api: T by octocat");
+        let elsewhere = |number: i64| Event { repository: format!("acme/{number}"), ..opened(number) };
+        let parcels = of((0..100).map(elsewhere).collect());
         let bundle = Bundle { parcels: &parcels };
         assert_eq!((count(bundle), reference(bundle)), ("100 events".to_owned(), "ref-1+99".to_owned()));
-        let line = "• 🐛 New issue in acme/api: T by octocat";
-        let all = list(bundle, text, 100_000);
-        assert_eq!((all.lines().count(), all.lines().next()), (100, Some(line)));
+        assert_eq!(list(bundle, text, 100_000).lines().count(), 100);
         for bytes_max in [200, 500, 1_000] {
             let cut = list(bundle, text, bytes_max);
             let shown = cut.lines().count() - 1;
             assert!(cut.len() <= bytes_max, "{}", cut.len());
-            assert!(cut.ends_with(&format!("… and {} more", 100 - shown)), "{cut}");
+            assert!(cut.ends_with(&format!("\nand {} more events", 100 - shown)), "{cut}");
         }
     }
 

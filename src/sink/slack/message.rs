@@ -7,7 +7,10 @@
 use serde_json::{Value, json};
 
 use super::{digest, mrkdwn, wording};
-use crate::{sink::Parcel, time::Timestamp};
+use crate::{
+    sink::{Parcel, digest::list},
+    time::Timestamp,
+};
 
 const SOURCE_UNITS_MAX: usize = 100;
 const SOURCES_MAX: usize = 3;
@@ -106,7 +109,7 @@ fn footer(parcels: &[Parcel], when: fn(Timestamp) -> String) -> String {
         return format!("{} · {source} · {}", when(first.received), reference(first));
     }
     let sources = parcels.iter().map(|parcel| mrkdwn::text(&parcel.event.source, SOURCE_UNITS_MAX));
-    let sources = digest::list(sources, SOURCES_MAX);
+    let sources = list(sources, SOURCES_MAX);
     let (from, to) = (when(first.received), when(last.received.max(first.received)));
     let (first, last, count) = (reference(first), reference(last), parcels.len());
     format!("{from} – {to} · {sources} · {first} … {last} ({count} events)")

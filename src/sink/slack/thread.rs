@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{digest, mrkdwn};
+use super::mrkdwn;
 use crate::{
     event::{CI_FAILED, CI_FIXED, CI_PASSED, Event, Fact},
-    sink::Parcel,
+    sink::{Parcel, digest::list},
 };
 
 /// Reviewers and workflows that are remembered of one subject. A pull request with more of them is shown by those.
@@ -147,7 +147,7 @@ impl State {
             parts.push("👍 approved".to_owned());
         }
         let failed = self.failed_runs().map(|name| mrkdwn::text(name, NAME_UNITS_MAX));
-        match digest::list(failed, NAMES_MAX) {
+        match list(failed, NAMES_MAX) {
             failed if !failed.is_empty() => parts.push(format!("❌ CI failed: {failed}")),
             _ if !self.runs.is_empty() => parts.push("🟢 CI passed".to_owned()),
             _ => {}
