@@ -10,6 +10,9 @@ use super::{BoardKind, Settings};
 
 mod chip;
 mod pi;
+// Until a passive buzzer can be configured.
+#[cfg_attr(not(test), expect(dead_code))]
+mod pwm;
 mod simulated;
 
 /// Lines that can be lit and darkened. A board opens dark, and dropping it leaves every line dark as far as the
