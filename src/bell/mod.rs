@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 // Pure.
 pub mod cue;
+pub mod header;
 pub mod tune;
 
 mod score;

@@ -1,4 +1,5 @@
-//! `bell`: plays or silences the real bell, through the running service where there is one.
+//! `bell`: plays or silences the real bell, through the running service where there is one. What is wired where,
+//! `wiring` says.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -8,7 +9,7 @@ use std::{
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{Failure, Global, print_line};
+use super::{Failure, Global, print_line, wiring};
 use crate::{
     bell::{self, Bell, Edge, Taken},
     event::Severity,
@@ -28,6 +29,8 @@ pub(super) enum Command {
     Test,
     /// Dark and silent now
     Off,
+    /// Draw what is wired where, and say which pins something else uses
+    Wiring(wiring::Arguments),
 }
 
 pub(super) fn bell(global: &Global, command: &Command) -> Result<(), Failure> {
@@ -36,6 +39,7 @@ pub(super) fn bell(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Ring { cue } => Request::Ring { cue: cue.clone() },
         Command::Test => Request::Test,
         Command::Off => Request::Off,
+        Command::Wiring(arguments) => return wiring::wiring(&settings.bell, arguments),
     };
     if let Command::Ring { cue } = command
         && !settings.bell.cues.contains_key(cue)
@@ -96,5 +100,7 @@ fn play(bell: &Bell, command: &Command) -> Taken {
             bell.off();
             Taken::Queued
         }
+        // Answered before anything plays.
+        Command::Wiring(_) => Taken::Queued,
     }
 }

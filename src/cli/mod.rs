@@ -17,6 +17,7 @@ mod story;
 mod table;
 mod verify;
 mod versions;
+mod wiring;
 
 use std::{
     fmt, io,

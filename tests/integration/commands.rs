@@ -114,9 +114,16 @@ fn wrong_usage_is_2_and_every_command_explains_itself() {
         let own = text(&own.stdout);
         assert!(own.contains("Usage: hookbell"), "{own}");
     }
-    for command in
-        [&["run"][..], &["send"], &["catch"], &["sql"], &["deliveries", "list"], &["bell", "ring"], &["check"]]
-    {
+    for command in [
+        &["run"][..],
+        &["send"],
+        &["catch"],
+        &["sql"],
+        &["deliveries", "list"],
+        &["bell", "ring"],
+        &["bell", "wiring"],
+        &["check"],
+    ] {
         let own = text(&home.run(&[command, &["--help"]].concat()).stdout);
         assert!(own.contains("Example"), "{command:?} shows no example:\n{own}");
     }
@@ -391,6 +398,36 @@ fn the_bell_rings_through_the_service_and_without_it() {
     let unknown = home.run(&["bell", "ring", "fanfare"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("pr_merged"), "the remedy names those there are");
+}
+
+#[test]
+fn wiring_draws_the_desk_and_fails_where_a_pin_is_not_free() {
+    let home = Home::new();
+    let wiring = |leds: &str, more: &[&str]| {
+        std::fs::write(home.path("hookbell.toml"), format!("[bell]\nleds = {{ {leds} }}\n")).expect("written");
+        home.run(&[&["bell", "wiring"], more].concat())
+    };
+    let drawn = wiring("red = 17", &[]);
+    assert!(drawn.status.success(), "{}", text(&drawn.stderr));
+    let picture = text(&drawn.stdout);
+    assert!(picture.contains("red ------- GPIO17  [11]  12   GPIO18 PWM0"), "{picture}");
+    assert!(picture.contains("red  GPIO17 (11) -> 330 ohm -> LED -> GND (9)"), "{picture}");
+
+    let reserved = wiring("red = 17, id = 1", &[]);
+    assert_eq!(reserved.status.code(), Some(1));
+    let told = text(&reserved.stderr);
+    for part in ["id on GPIO1 (position 28)", "ID_SC", "GPIO27, GPIO22, GPIO23"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let facts = wiring("red = 17, id = 1", &["--json"]);
+    assert_eq!(facts.status.code(), Some(1), "for programs as well");
+    let facts: Value = serde_json::from_slice(&facts.stdout).expect("JSON");
+    assert_eq!((&facts["wires"][1]["position"], &facts["conflicts"][0]["pin"]), (&json!(11), &json!(1)), "{facts}");
+
+    std::fs::write(home.path("hookbell.toml"), "").expect("written");
+    let unwired = home.run(&["bell", "wiring"]);
+    assert!(unwired.status.success());
+    assert!(text(&unwired.stdout).contains("leds = { red = 17"), "what to write");
 }
 
 #[test]
