@@ -1,6 +1,7 @@
 //! Tunes read and tunes refused, in tables.
 
 mod corpus;
+mod properties;
 
 use self::corpus::{SEMITONES_HZ, TUNES};
 use super::*;
