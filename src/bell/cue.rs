@@ -16,7 +16,7 @@ pub struct Cue {
     pub led: Option<String>,
     /// How it blinks.
     pub blink: Blink,
-    /// What the buzzer plays: an RTTTL body; an active buzzer plays its rhythm.
+    /// What the buzzer plays: an RTTTL tune; an active buzzer plays its rhythm.
     pub tune: Option<String>,
     /// Higher goes first in the queue.
     pub priority: u8,
