@@ -21,7 +21,7 @@ use signal_hook::{
 };
 
 use crate::{
-    bell::{self, Bell},
+    bell::{self, Bell, Latches, Presses, Ring},
     config::{self, Listen, Retry, Settings},
     door::{Counters, Door, Publisher, Told},
     event::Severity,
@@ -30,8 +30,9 @@ use crate::{
     systemd,
     threads::{self, Stop, Wake},
     time::{Clock, SystemClock},
+    tunnel::{self, Tunnel},
     work::{
-        self, Lane, LaneParts, Router, Sender, Upkeep,
+        self, Lane, LaneParts, Pulse, Router, Sender, Upkeep,
         control::{self, Control, ControlStop},
     },
 };
@@ -57,6 +58,8 @@ const DOOR_STOP_WITHIN: Duration = Duration::from_secs(4);
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// The cue for a sink that is left alone because it keeps failing.
 const SINK_DOWN: &str = "sink_down";
+/// The cue for a tunnel that is not connected.
+const TUNNEL_DOWN: &str = "tunnel_down";
 /// Before the worker is told again when none was there: asking at each delivery would cost the door more than storing it.
 const NOBODY_LISTENS: Duration = Duration::from_secs(1);
 
@@ -216,18 +219,16 @@ impl Daemon {
     ) -> Result<Wake, StartError> {
         let after_crash = self.store.begin_work(longest_waits(settings)).map_err(StartError::Store)?;
         self.tell_of_orphans(settings);
-        let (bell, player) = bell::player::new(settings.bell.clone());
-        self.spawn("player", move || player.run())?;
-        self.bell = Some(bell.clone());
-        let ledger = self.store.clone();
-        bell.when_shown(move |dispatches, at| ledger.note_shown(dispatches, at));
+        let bell = self.start_bell(settings, clock)?;
+        let tunnel = self.start_tunnel_watcher(settings, &bell)?;
+        let (vitals_wake, mut lanes) = (self.new_wake(), Vec::new());
         let parts =
             sinks::Parts { store: self.store.clone(), bell: bell.clone(), client: Client::new(), clock: clock.clone() };
         let mut senders = BTreeMap::new();
         for (name, sink) in &settings.sinks {
             let wakes: Vec<Wake> = (0..sink.concurrency).map(|_| self.new_wake()).collect();
             senders.insert(name.clone(), wakes.clone());
-            let desk = bell.clone();
+            let (desk, vitals) = (bell.clone(), vitals_wake.clone());
             let lane = Lane::new(LaneParts {
                 name: name.clone(),
                 retry: sink.retry,
@@ -244,14 +245,23 @@ impl Daemon {
                 random: random_unit,
                 clock: clock.clone(),
                 // A full queue has something to say already.
-                on_down: Box::new(move || drop(desk.ring(SINK_DOWN, Severity::Failure))),
+                on_down: Box::new(move || {
+                    drop(desk.ring(Ring::now(SINK_DOWN, Severity::Failure)));
+                    vitals.wake();
+                }),
             });
+            lanes.push(lane.clone());
             for thread in 0..sink.concurrency {
                 let delivering = sinks::build(name, &sink.kind, &parts).map_err(StartError::Store)?;
                 let sender = Sender { lane: lane.clone(), thread, sink: delivering };
                 let number = if thread == 0 { String::new() } else { format!("-{}", thread + 1) };
                 self.spawn(&format!("send-{name}{number}"), move || sender.run())?;
             }
+        }
+        if bell.settings().status.is_some() {
+            let (store, stop) = (self.store.clone(), self.stop.clone());
+            let pulse = Pulse { store, lanes, tunnel, bell: bell.clone(), wake: vitals_wake, stop };
+            self.spawn("vitals", move || pulse.run())?;
         }
         let router_wake = self.new_wake();
         let wakes = senders.values().flatten().chain([&router_wake]).cloned().collect();
@@ -260,6 +270,8 @@ impl Daemon {
             rules: settings.rules.clone(),
             zone: settings.zone.clone(),
             clock: clock.clone(),
+            latches: Latches::new(settings.bell.cues.clone(), bells(settings)),
+            bell: bell.clone(),
             options: settings
                 .sources
                 .iter()
@@ -280,6 +292,44 @@ impl Daemon {
         };
         self.spawn("upkeep", move || upkeep.run())?;
         Ok(router_wake)
+    }
+
+    /// The desk as the last process left it.
+    fn start_bell(&mut self, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Bell, StartError> {
+        let keeper: Arc<dyn bell::Keeper> = Arc::new(self.store.clone());
+        let parts = bell::Parts { clock: clock.clone(), newest: self.store.newest(), keeper: Some(keeper) };
+        let (bell, player) = bell::player::new(settings.bell.clone(), parts);
+        let kept = self.store.reader().and_then(|reader| Ok((reader.latches()?, reader.muted_until()?)));
+        match kept {
+            Ok((latches, muted_until)) => {
+                bell.show_all(latches);
+                bell.restore_mute(muted_until);
+            }
+            Err(error) => log::warn!("the desk begins dark: {error}"),
+        }
+        let ledger = self.store.clone();
+        bell.when_shown(move |dispatches, at| ledger.note_shown(dispatches, at));
+        let ledger = self.store.clone();
+        bell.when_counted(move || waiting(&ledger));
+        self.bell = Some(bell.clone());
+        self.spawn("player", move || player.run())?;
+        match Presses::new(&bell) {
+            Ok(Some(presses)) => self.spawn("button", move || presses.run())?,
+            Ok(None) => {}
+            Err(error) => log::warn!("nobody listens to the button: {error}"),
+        }
+        Ok(bell)
+    }
+
+    fn start_tunnel_watcher(&mut self, settings: &Settings, bell: &Bell) -> Result<Tunnel, StartError> {
+        let tunnel = Tunnel::default();
+        if let Some(metrics) = settings.tunnel_metrics {
+            let (desk, ends) = (bell.clone(), (self.new_wake(), self.stop.clone()));
+            let on_down = Box::new(move || drop(desk.ring(Ring::now(TUNNEL_DOWN, Severity::Failure))));
+            let watcher = tunnel::Watcher::new(metrics, tunnel.clone(), ends, on_down);
+            self.spawn("tunnel", move || watcher.run())?;
+        }
+        Ok(tunnel)
     }
 
     /// What is owed to a sink that the configuration no longer has waits until it has it again; that must not be silent.
@@ -459,6 +509,21 @@ fn catch_signals(ended: mpsc::Sender<Ending>) -> io::Result<(signal_hook::iterat
         }
     })?;
     Ok((handle, listening))
+}
+
+/// The sinks that are the desk.
+fn bells(settings: &Settings) -> impl Iterator<Item = String> {
+    let is_bell = |(_, sink): &(&String, &config::Sink)| matches!(sink.kind, config::SinkKind::Bell);
+    settings.sinks.iter().filter(is_bell).map(|(name, _)| name.clone())
+}
+
+/// How many dispatches are still to be delivered.
+fn waiting(store: &Store) -> usize {
+    let queues = store.reader().and_then(|reader| reader.queues()).unwrap_or_else(|error| {
+        log::warn!("cannot count what waits: {error}");
+        Vec::new()
+    });
+    queues.iter().map(|queue| usize::try_from(queue.waiting).unwrap_or(0)).sum()
 }
 
 /// The longest wait that any retry can have, its jitter and the destination's own wish included; and any digest.

@@ -34,6 +34,7 @@ pub mod http;
 pub mod sink;
 pub mod store;
 pub mod systemd;
+pub mod tunnel;
 
 // The roles, and the program.
 pub mod cli;

@@ -64,6 +64,15 @@ impl serde::Serialize for Timestamp {
     }
 }
 
+/// How far the clock may be behind what is known to have been; a step in the wrong direction may have been noted, too.
+const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Whether it cannot be `now`: a Pi without a battery starts in 1970, or where it was when it was switched off. `newest` is
+/// a moment that has been.
+pub fn is_plainly_wrong(now: Timestamp, newest: Timestamp) -> bool {
+    now < crate::BUILT || now < newest.minus(CLOCK_BEHIND_MAX)
+}
+
 /// What the clock on the wall shows where hookbell stands.
 #[derive(Clone, Debug)]
 pub struct Zone(jiff::tz::TimeZone);

@@ -1,38 +1,98 @@
-//! The desk: LEDs and a buzzer. Owns cues, tunes, the player thread's work and the boards; refuses to know the store.
+//! The desk: LEDs, a buzzer, a button. Owns cues, tunes, arbitration, latches, the player thread's work and the boards;
+//! refuses to know the store.
 //!
-//! A ring goes down this list: a name becomes a [`Cue`], the cue's tune becomes notes, both become a score of timed
-//! edges, the player plays the score, and a board turns each edge into a level on a pin.
+//! A ring goes down this list: a name becomes a [`Cue`], the cue's tune becomes notes, both become a score of waves, the
+//! desk lays the scores and what stays lit over each other, the player turns what changes into edges at their time, and a
+//! board turns each edge into a level on a pin.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use crate::{
+    schedule::Schedule,
+    time::{Timestamp, Zone},
+};
 
 // Pure.
+pub mod button;
 pub mod cue;
 pub mod header;
+pub mod latch;
 pub mod tune;
 
+mod desk;
 mod score;
+mod wave;
+mod wires;
 
-// The thread, and what it drives.
+// The threads, and what they drive.
+mod handle;
 pub mod player;
+mod presses;
 
 pub mod board;
 
-pub use cue::{Blink, Cue};
-pub use player::{Bell, Edge, Player, State, Taken};
+pub use button::Gesture;
+pub use cue::{Blink, Colour, Cue, Pattern};
+pub use desk::{LATCHES_MAX, QUEUE_MAX, Taken, Vitals};
+pub use handle::{Bell, MUTE_FOR, Parts, Ring, State};
+pub use latch::{Changed, Latch, Latches};
+pub use player::{Edge, Player};
+pub use presses::Presses;
+pub use wave::Level;
+pub use wires::{
+    BUTTON, BUZZER, Button, Buzzer, BuzzerKind, DEFAULT_LEDS, Lamp, Led, Line, Part, Pin, Pull, STATUS, Wires,
+};
 
 /// `[bell]` and `[cues.*]`, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Which board drives the pins.
     pub board: BoardKind,
+    /// The label of the GPIO chip, where it is not that of a Raspberry Pi's header.
+    pub chip: Option<String>,
     /// LEDs by name.
-    pub leds: BTreeMap<String, Pin>,
+    pub leds: BTreeMap<String, Led>,
     /// The buzzer, where one is wired.
-    pub buzzer: Option<Pin>,
+    pub buzzer: Option<Buzzer>,
+    /// The button, where one is wired.
+    pub button: Option<Button>,
+    /// The LED that shows how hookbell itself is, where one is wired.
+    pub status: Option<Pin>,
+    /// When the buzzer stays silent.
+    pub quiet: Schedule,
+    /// Where the clock on the wall stands that `quiet` goes by.
+    pub zone: Zone,
+    /// What was received longer ago lights and does not sound.
+    pub stale_after: Duration,
+    /// After so long a latch ends by itself.
+    pub latch_max: Duration,
     /// Simulated board: every edge is appended here as a JSON line.
     pub trace: Option<PathBuf>,
     /// What is played, by name: the defaults with the configuration's own laid over them.
     pub cues: BTreeMap<String, Cue>,
+}
+
+/// What was received longer ago lights and does not sound, where nothing else is said.
+pub const STALE_AFTER: Duration = Duration::from_secs(2 * 60);
+
+impl Default for Settings {
+    /// A simulated desk on which nothing is wired, with the default cues.
+    fn default() -> Settings {
+        Settings {
+            board: BoardKind::Simulated,
+            chip: None,
+            leds: BTreeMap::new(),
+            buzzer: None,
+            button: None,
+            status: None,
+            quiet: Schedule::default(),
+            zone: Zone::system(),
+            stale_after: STALE_AFTER,
+            latch_max: cue::LATCH_MAX,
+            trace: None,
+            cues: cue::default_cues(),
+        }
+    }
 }
 
 /// `board`
@@ -60,64 +120,12 @@ impl BoardKind {
     }
 }
 
-/// A GPIO line by its BCM number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin {
-    /// BCM number, not the number on the header.
-    pub bcm: u32,
-    /// Whether a low level lights it, as on most relay boards.
-    pub active_low: bool,
-}
+/// Remembers what of the desk must survive a restart. Implemented by the store. Neither waits for the disk: a light that
+/// went out does not wait for one either, and what was lost with the power is acknowledged once more.
+pub trait Keeper: Send + Sync {
+    /// Forgets these latches.
+    fn forget(&self, latches: &[i64]);
 
-/// What the buzzer's line is called in traces and states, and therefore no LED's name.
-pub const BUZZER: &str = "buzzer";
-
-/// LEDs of the default cues, and of a simulated desk on which nothing else is wired.
-pub const DEFAULT_LEDS: [&str; 3] = ["red", "green", "blue"];
-
-/// One wire of the desk. Boards and the player call it by its place in [`Settings::lines`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// The LED's name, or [`BUZZER`].
-    pub name: String,
-    /// Where it is wired.
-    pub pin: Pin,
-    /// What hangs on it.
-    pub part: Part,
-}
-
-/// How errors name it: `green (pin 17)`.
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (pin {})", self.name, self.pin.bcm)
-    }
-}
-
-/// What hangs on a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Something that lights.
-    Led,
-    /// Something that sounds.
-    Buzzer,
-}
-
-impl Settings {
-    /// The wires in the order of their numbers: LEDs by name, then the buzzer.
-    ///
-    /// Where pins are simulated and none is named, the desk is complete: a demonstration or a test needs no wiring, and
-    /// no pin is driven by it. See [`board::open`] for when `auto` simulates.
-    pub fn lines(&self) -> Vec<Line> {
-        let led = |name: &str, pin| Line { name: name.to_owned(), pin, part: Part::Led };
-        let buzzer = |pin| Line { name: BUZZER.to_owned(), pin, part: Part::Buzzer };
-        if self.wires_nothing() && matches!(self.board, BoardKind::Auto | BoardKind::Simulated) {
-            let nowhere = Pin { bcm: 0, active_low: false };
-            return DEFAULT_LEDS.iter().map(|name| led(name, nowhere)).chain([buzzer(nowhere)]).collect();
-        }
-        self.leds.iter().map(|(name, pin)| led(name, *pin)).chain(self.buzzer.map(buzzer)).collect()
-    }
-
-    fn wires_nothing(&self) -> bool {
-        self.leds.is_empty() && self.buzzer.is_none()
-    }
+    /// Keeps until when the desk is muted; `None`: not any more.
+    fn keep_mute(&self, until: Option<Timestamp>);
 }

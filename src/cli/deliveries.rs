@@ -185,18 +185,7 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     if let Some(moment) = Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z"))) {
         return Ok(moment);
     }
-    let ago = || {
-        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => return None,
-        };
-        number.parse::<u64>().ok()?.checked_mul(seconds).map(std::time::Duration::from_secs)
-    };
-    ago().map(|ago| SystemClock.wall().minus(ago)).ok_or_else(|| {
+    super::short_duration(text).map(|ago| SystemClock.wall().minus(ago)).ok_or_else(|| {
         "a time: 2026-11-22, 2026-11-22T10:00:00Z, Unix seconds, or how long ago: 90s, 15m, 2h, 3d".to_owned()
     })
 }

@@ -15,6 +15,7 @@ mod sql;
 mod status;
 mod story;
 mod table;
+mod try_desk;
 mod verify;
 mod versions;
 mod wiring;
@@ -23,6 +24,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -101,6 +103,19 @@ enum Command {
     /// Play or silence the real bell
     #[command(subcommand)]
     Bell(bell::Command),
+}
+
+/// `90s`, `15m`, `2h`, `3d`.
+fn short_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
 /// Why a command ended without doing what was asked.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, print_json, print_line};
 use crate::bell::{
-    self, BoardKind,
+    self, BoardKind, BuzzerKind, Part,
     header::{self, Buses, Conflict, Ends, Kind, Wire},
 };
 
@@ -32,7 +32,8 @@ leds = { red = 17, green = 27, blue = 22 }
 buzzer = { pin = 18, type = \"active\" }";
 
 pub(super) fn wiring(settings: &bell::Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let (wires, buses) = (wires(settings), buses(Path::new("/")));
+    let desk = bell::Wires::new(settings);
+    let (wires, buses) = (wires(settings, &desk), buses(Path::new("/")));
     let conflicts = header::conflicts(&wires, &buses.unwrap_or_default());
     if arguments.json {
         print_json(&facts(settings, buses, &wires, &conflicts))?;
@@ -50,20 +51,40 @@ pub(super) fn wiring(settings: &bell::Settings, arguments: &Arguments) -> Result
     }
 }
 
-/// The desk as the header sees it. A part that the configuration learns to name is added here.
-fn wires(settings: &bell::Settings) -> Vec<Wire<'_>> {
-    let bell::Settings { leds, buzzer, board: _, trace: _, cues: _ } = settings;
-    let wire =
-        |name, pin: &bell::Pin, part| Wire { name, bcm: pin.bcm, part, active_low: pin.active_low, common: None };
-    let leds = leds.iter().map(|(name, pin)| wire(name, pin, Kind::Led));
-    leds.chain(buzzer.as_ref().map(|pin| wire(bell::BUZZER, pin, Kind::ActiveBuzzer))).collect()
+/// The desk as the header sees it: what is driven, as [`bell::Wires`] names it, and the button.
+fn wires<'a>(settings: &bell::Settings, desk: &'a bell::Wires) -> Vec<Wire<'a>> {
+    // On an imagined desk nothing goes anywhere.
+    let lines: &[bell::Line] = if settings.is_imagined() { &[] } else { &desk.lines };
+    let rgb = |place: usize| {
+        let is_one = |lamp: &bell::Lamp| matches!(lamp, bell::Lamp::Rgb(lines) if lines.contains(&place));
+        desk.lamps.iter().find(|(_, lamp)| is_one(lamp)).map(|(name, _)| name.as_str())
+    };
+    let lines = lines.iter().enumerate().map(|(place, line)| Wire {
+        name: &line.name,
+        bcm: line.pin.bcm,
+        part: match line.part {
+            Part::Led => Kind::Led,
+            Part::Buzzer(BuzzerKind::Active) => Kind::ActiveBuzzer,
+            Part::Buzzer(BuzzerKind::Passive) => Kind::PassiveBuzzer,
+        },
+        active_low: line.pin.active_low,
+        common: rgb(place),
+    });
+    let button = settings.button.map(|bell::Button { bcm, active_low, .. }| Wire {
+        name: bell::BUTTON,
+        bcm,
+        part: Kind::Button,
+        active_low,
+        common: None,
+    });
+    lines.chain(button).collect()
 }
 
 /// What the drawing cannot say: whether any of it is driven, and what this machine uses by itself.
 fn about(settings: &bell::Settings, wires: &[Wire<'_>], buses: Option<Buses>) -> String {
     let driven = match (wires.is_empty(), settings.board) {
         (true, _) => format!(
-            "The configuration names no LED and no buzzer, so no pin is driven. Once something is\n\
+            "The configuration names no pin, so none is driven. Once something is\n\
              wired, write what stands where, by BCM numbers (GPIO17 is 17):\n\n{EXAMPLE}\n\n"
         ),
         (false, BoardKind::Simulated) => format!(
@@ -150,10 +171,10 @@ fn node_is_on(tree: &Path, alias: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf};
+    use std::path::PathBuf;
 
     use super::*;
-    use crate::bell::{Pin, Settings};
+    use crate::bell::{Buzzer, Led, Pin, Settings};
 
     const PI_4: &str = "Raspberry Pi 4 Model B Rev 1.5\0";
 
@@ -232,16 +253,18 @@ mod tests {
     }
 
     fn settings(board: BoardKind, leds: &[(&str, u32)], buzzer: Option<u32>) -> Settings {
-        let pin = |bcm| Pin { bcm, active_low: bcm == 27 };
-        let leds = leds.iter().map(|(name, bcm)| ((*name).to_owned(), pin(*bcm))).collect();
-        Settings { board, leds, buzzer: buzzer.map(pin), trace: None, cues: BTreeMap::new() }
+        let pin = |bcm| Pin { active_low: bcm == 27, ..Pin::plain(bcm) };
+        let leds = leds.iter().map(|(name, bcm)| ((*name).to_owned(), Led::Plain(pin(*bcm)))).collect();
+        let buzzer = buzzer.map(|bcm| Buzzer { pin: pin(bcm), kind: BuzzerKind::Active, volume: 100 });
+        Settings { board, leds, buzzer, ..Settings::default() }
     }
 
     #[test]
     fn facts_are_for_programs() {
         let settings = settings(BoardKind::Auto, &[("green", 27), ("red", 2)], Some(18));
         let buses = Buses { i2c: true, ..Buses::default() };
-        let wires = wires(&settings);
+        let desk = bell::Wires::new(&settings);
+        let wires = wires(&settings, &desk);
         let conflicts = header::conflicts(&wires, &buses);
         let facts = facts(&settings, Some(buses), &wires, &conflicts);
         let wire = |name, part, pin, position, active_low, ground: Option<u8>, supply: Option<u8>| {
@@ -268,17 +291,48 @@ mod tests {
     }
 
     #[test]
+    fn every_part_of_a_desk_is_a_wire() {
+        let rgb = Led::Rgb([5, 6, 13].map(Pin::plain));
+        let settings = Settings {
+            leds: [("desk".to_owned(), rgb)].into(),
+            status: Some(Pin::plain(24)),
+            button: Some(bell::Button {
+                bcm: 23,
+                active_low: true,
+                pull: bell::Pull::Up,
+                debounce: std::time::Duration::from_millis(20),
+            }),
+            ..settings(BoardKind::Auto, &[], Some(18))
+        };
+        let desk = bell::Wires::new(&settings);
+        let shown: Vec<String> = wires(&settings, &desk)
+            .iter()
+            .map(|wire| format!("{} {} {} {:?}", wire.name, wire.bcm, wire.part.name(), wire.common))
+            .collect();
+        let expected = [
+            "desk.red 5 led Some(\"desk\")",
+            "desk.green 6 led Some(\"desk\")",
+            "desk.blue 13 led Some(\"desk\")",
+            "status 24 led None",
+            "buzzer 18 active_buzzer None",
+            "button 23 button None",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
     fn it_says_what_is_driven_and_what_the_machine_uses() {
         let red: &[(&str, u32)] = &[("red", 17)];
         let pi = Some(Buses { i2c: true, ..Buses::default() });
         for (board, leds, buses, says, says_not) in [
             (BoardKind::Auto, red, pi, "I2C is on, SPI is off, and the serial port is off", "[bell]"),
             (BoardKind::Auto, red, None, "could not be looked at", "[bell]"),
-            (BoardKind::Auto, &[][..], None, "names no LED and no buzzer", "simulated"),
-            (BoardKind::Simulated, red, None, "The board is simulated, so no pin is driven", "names no LED"),
+            (BoardKind::Auto, &[][..], None, "names no pin, so none is driven", "simulated"),
+            (BoardKind::Simulated, red, None, "The board is simulated, so no pin is driven", "names no pin"),
         ] {
             let settings = settings(board, leds, None);
-            let told = about(&settings, &wires(&settings), buses);
+            let desk = bell::Wires::new(&settings);
+            let told = about(&settings, &wires(&settings, &desk), buses);
             assert!(told.contains(says) && !told.contains(says_not), "{told}");
             assert!(told.lines().all(|line| line.chars().count() <= 85), "{told}");
         }

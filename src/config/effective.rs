@@ -7,7 +7,7 @@ use super::{
     value::{show_duration, show_size},
 };
 use crate::{
-    bell::{self, Cue, Pin},
+    bell::{self, Button, Buzzer, BuzzerKind, Colour, Cue, Led, Pattern, Pin, Pull},
     event::Severity,
     provider::{Algorithm, Encoding, Options, Place, Proof, Terms},
     rule::{Condition, Rule},
@@ -19,13 +19,15 @@ pub const HIDDEN: &str = "(hidden)";
 
 /// The settings under the keys of the file, secrets hidden.
 pub fn effective_json(settings: &Settings) -> Value {
-    let Settings { file, door, store, sources, sinks, zone, rules, bell, github: GitHub { api } } = settings;
+    let Settings { file, door, store, sources, sinks, zone, rules, bell, github: GitHub { api }, tunnel_metrics } =
+        settings;
     let named = |(name, value): (&String, Value)| (name.clone(), value);
     json!({
         "file": file.as_ref().map(|file| file.display().to_string()),
         "door": door_json(door),
         "store": store_json(store),
         "github": { "api": api },
+        "tunnel": { "metrics": tunnel_metrics.map(|address| address.to_string()).unwrap_or_default() },
         "sources": sources.iter().map(|(name, source)| named((name, source_json(source)))).collect::<Map<_, _>>(),
         "sinks": sinks.iter().map(|(name, sink)| named((name, sink_json(sink)))).collect::<Map<_, _>>(),
         "schedule": { "time_zone": zone.name() },
@@ -42,7 +44,7 @@ pub fn effective(settings: &Settings) -> String {
         Some(file) => format!("# {}\n", file.display()),
         None => "# built-in defaults and the environment\n".to_owned(),
     };
-    for section in ["door", "store", "github", "sources", "sinks", "schedule", "rules", "bell", "cues"] {
+    for section in ["door", "store", "github", "tunnel", "sources", "sinks", "schedule", "rules", "bell", "cues"] {
         match &tree[section] {
             Value::Array(tables) => {
                 for table in tables.iter().filter_map(Value::as_object) {
@@ -325,27 +327,98 @@ fn condition_json(condition: &Condition) -> Value {
 }
 
 fn bell_json(bell: &bell::Settings) -> Value {
-    let bell::Settings { board, leds, buzzer, trace, cues: _ } = bell;
-    let pin = |pin: &Pin| json!({ "pin": pin.bcm, "active_low": pin.active_low });
+    let bell::Settings {
+        board,
+        chip,
+        leds,
+        buzzer,
+        button,
+        status,
+        quiet,
+        zone: _,
+        stale_after,
+        latch_max,
+        trace,
+        cues: _,
+    } = bell;
+    let pin = |Pin { bcm, active_low, pwm }: &Pin| {
+        let mut json = json!({ "pin": bcm, "active_low": active_low });
+        if *pwm {
+            json["pwm"] = true.into();
+        }
+        json
+    };
+    let led = |led: &Led| match led {
+        Led::Plain(one) => pin(one),
+        Led::Rgb([red, green, blue]) => json!({ "red": pin(red), "green": pin(green), "blue": pin(blue) }),
+    };
     json!({
         "board": board.name(),
-        "leds": leds.iter().map(|(name, led)| (name.clone(), pin(led))).collect::<Map<_, _>>(),
-        "buzzer": buzzer.as_ref().map(pin),
+        "chip": chip,
+        "leds": leds.iter().map(|(name, one)| (name.clone(), led(one))).collect::<Map<_, _>>(),
+        "buzzer": buzzer.as_ref().map(buzzer_json),
+        "button": button.as_ref().map(button_json),
+        "status": status.as_ref().map(pin),
+        "quiet": quiet.texts().collect::<Vec<_>>(),
+        "stale_after": show_duration(*stale_after),
+        "latch_max": show_duration(*latch_max),
         "trace": trace.as_ref().map(|trace| trace.display().to_string()),
     })
 }
 
+fn buzzer_json(buzzer: &Buzzer) -> Value {
+    let Buzzer { pin: Pin { bcm, active_low, pwm: _ }, kind, volume } = buzzer;
+    match kind {
+        BuzzerKind::Active => json!({ "pin": bcm, "active_low": active_low, "type": "active" }),
+        BuzzerKind::Passive => json!({ "pin": bcm, "active_low": active_low, "type": "passive", "volume": volume }),
+    }
+}
+
+fn button_json(button: &Button) -> Value {
+    let Button { bcm, active_low, pull, debounce } = button;
+    let pull = match pull {
+        Pull::Up => "up",
+        Pull::Down => "down",
+        Pull::None => "none",
+    };
+    json!({ "pin": bcm, "active_low": active_low, "pull": pull, "debounce": show_duration(*debounce) })
+}
+
+/// Without what has no effect on this cue.
 fn cue_json(cue: &Cue) -> Value {
-    let Cue { led, blink, tune, priority } = cue;
+    let Cue {
+        led,
+        colour,
+        pattern,
+        lasts,
+        blink,
+        tune,
+        priority,
+        latch,
+        latch_pattern,
+        clears_on,
+        latch_max,
+        even_if_quiet,
+    } = cue;
+    let is_blink = *pattern == Pattern::Blink;
+    let blink = json!({
+        "on_ms": crate::time::duration_ms(blink.on),
+        "off_ms": crate::time::duration_ms(blink.off),
+        "times": blink.times,
+    });
     json!({
         "led": led,
-        "blink": {
-            "on_ms": crate::time::duration_ms(blink.on),
-            "off_ms": crate::time::duration_ms(blink.off),
-            "times": blink.times,
-        },
+        "colour": colour.map(Colour::name),
+        "pattern": pattern.name(),
+        "lasts": (!is_blink).then(|| show_duration(*lasts)),
+        "blink": is_blink.then_some(blink),
         "tune": tune,
         "priority": priority,
+        "latch": latch,
+        "latch_pattern": latch_pattern.filter(|_| *latch).map(Pattern::name),
+        "clears_on": latch.then_some(clears_on),
+        "latch_max": latch_max.filter(|_| *latch).map(show_duration),
+        "even_if_quiet": even_if_quiet,
     })
 }
 

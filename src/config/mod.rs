@@ -146,6 +146,8 @@ pub struct Settings {
     pub store: Store,
     /// GitHub's interface.
     pub github: GitHub,
+    /// Where cloudflared says how it is, `[tunnel] metrics`; `None`: it is not asked.
+    pub tunnel_metrics: Option<std::net::SocketAddr>,
     /// The endpoints, by name.
     pub sources: BTreeMap<String, Source>,
     /// The destinations, by name.

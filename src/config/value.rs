@@ -4,7 +4,11 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use toml::de::DeValue;
 
-use super::{problem::Fault, raw::Node};
+use super::{
+    problem::{Fault, Report},
+    raw::Node,
+};
+use crate::schedule::Schedule;
 
 pub(super) const KIB: u64 = 1024;
 pub(super) const MIB: u64 = 1024 * KIB;
@@ -91,6 +95,23 @@ pub(super) fn choice<T: Copy>(node: &Node<'_>, choices: &[(&'static str, T)]) ->
         None => Err(Fault::new(format!("`{name}` is none of the choices"))
             .hint_nearest(name, choices.iter().map(|(choice, _)| *choice))),
     }
+}
+
+/// A span of time, or a list of them; `None` when there is none: never is no schedule.
+pub(super) fn schedule(node: Node<'_>, report: &mut Report) -> Option<Schedule> {
+    let items = match node.value {
+        DeValue::Array(_) => node.list().unwrap_or_default(),
+        _ => vec![node],
+    };
+    let mut texts = Vec::new();
+    for item in &items {
+        match item.text().and_then(|text| Schedule::parse([text]).map(|_| text).map_err(|(_, why)| Fault::new(why))) {
+            Ok(text) => texts.push(text),
+            Err(fault) => report.error(&item.place, fault),
+        }
+    }
+    // Each has been read before.
+    Schedule::parse(texts.iter().copied()).ok().filter(|_| !texts.is_empty())
 }
 
 /// Not-a-number is in no range.

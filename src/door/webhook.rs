@@ -16,15 +16,13 @@ use crate::{
     logfmt,
     provider::{self, Handshake, Rejection, Terms, Unverified, Verified},
     store::{Accepted, Arrival},
-    time::Timestamp,
+    time::{self, Timestamp},
 };
 
 /// GitHub hangs up after 10 s, counted from its own start; an answer after that is heard by nobody.
 const ANSWER_AFTER: Duration = Duration::from_secs(7);
 /// A body that took long to arrive still gets this much for the disk.
 const STORE_AT_LEAST: Duration = Duration::from_secs(1);
-/// How far the clock may be behind what is stored; a step in the wrong direction may have been stored too.
-const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// A time server answers within a minute, or something else is wrong.
 const CLOCK_RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -115,9 +113,9 @@ impl Door {
         }
     }
 
-    /// Whether our clock cannot be right: a Pi without a battery starts in 1970, or where it was when it was switched off.
+    /// Whether our clock cannot be right.
     fn is_plainly_wrong(&self, now: Timestamp) -> bool {
-        now < crate::BUILT || now < self.store.newest().minus(CLOCK_BEHIND_MAX)
+        time::is_plainly_wrong(now, self.store.newest())
     }
 
     /// Until when the store may take: while the sender still listens, and never past the request's own deadline by more

@@ -1,7 +1,7 @@
 //! The desk as a sink. Owns which cue an event rings; refuses to wait for it: a ring that the player took is delivered.
 
 use super::{Outcome, Parcel, Sink};
-use crate::bell::{Bell, Taken};
+use crate::bell::{Bell, Ring, Taken, latch};
 
 /// Rings the bell for each parcel.
 #[derive(Clone)]
@@ -20,9 +20,14 @@ impl Sink for BellSink {
     /// The cue that a rule chose, where there is one of that name, else the one named like the event's kind. Never `Retry`: light and sound minutes
     /// late say something untrue.
     fn deliver(&mut self, parcel: &Parcel) -> Outcome {
-        let chosen = parcel.cue.as_deref().filter(|cue| self.bell.has(cue));
-        let cue = chosen.unwrap_or(&parcel.event.kind);
-        match self.bell.ring_for(cue, parcel.event.severity, Some(parcel.dispatch)) {
+        let cue = latch::rung(&self.bell.settings().cues, &parcel.event, parcel.cue.as_deref());
+        let ring = Ring {
+            name: cue,
+            severity: parcel.event.severity,
+            received: Some(parcel.received),
+            mark: Some(parcel.dispatch),
+        };
+        match self.bell.ring(ring) {
             Taken::Queued => Outcome::Done { receipt: Some(format!("played {cue}")) },
             Taken::Merged => Outcome::Done { receipt: Some("merged".to_owned()) },
             Taken::Skipped(note) => Outcome::Skipped { note },
@@ -32,12 +37,13 @@ impl Sink for BellSink {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use super::*;
     use crate::{
-        bell::{BoardKind, Settings, cue, player},
+        bell::{Parts, Settings, player},
         event::{Event, Severity},
+        time::{ManualClock, Timestamp},
     };
 
     fn parcel(kind: &str, cue: Option<&str>) -> Parcel {
@@ -46,19 +52,15 @@ mod tests {
 
     #[test]
     fn a_parcel_rings_its_cue_or_its_kind() {
-        let (bell, player) = player::new(Settings {
-            board: BoardKind::Simulated,
-            leds: BTreeMap::new(),
-            buzzer: None,
-            trace: None,
-            cues: cue::default_cues(),
-        });
+        let clock = Arc::new(ManualClock::new(Timestamp::from_ms(0)));
+        let parts = Parts { clock, newest: Timestamp::from_ms(0), keeper: None };
+        let (bell, player) = player::new(Settings::default(), parts);
         let mut sink = BellSink::new(bell.clone());
         let done = |receipt: &str| Outcome::Done { receipt: Some(receipt.to_owned()) };
         assert_eq!(sink.deliver(&parcel("pr_merged", None)), done("played pr_merged"));
         assert_eq!(sink.deliver(&parcel("pr_merged", None)), done("merged"));
         assert_eq!(sink.deliver(&parcel("pr_merged", Some("ci_failed"))), done("played ci_failed"));
-        assert_eq!(bell.state().queued, 2);
+        assert_eq!(bell.state().playing.as_deref(), Some("ci_failed"));
         drop(player);
         assert!(matches!(sink.deliver(&parcel("pr_merged", None)), Outcome::Skipped { .. }));
     }

@@ -10,12 +10,13 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    CRASHES_MAX, Status, Store, StoreError, body,
+    CRASHES_MAX, Status, Store, StoreError, body, latch,
     outbox::is_behind,
     subject,
     writer::{Class, Durability, Terms},
 };
 use crate::{
+    bell::{Changed, latch::Change},
     event::Event,
     headers::Headers,
     provider::{self, Delivery, Provider},
@@ -162,6 +163,9 @@ pub enum Decision {
     },
 }
 
+/// What could not be written, and why: still held.
+pub type Unrouted = (StoreError, Vec<(Routable, Decision)>);
+
 /// One event with where it goes.
 #[derive(Clone, Debug)]
 pub struct Routed {
@@ -173,6 +177,8 @@ pub struct Routed {
     pub cue: Option<String>,
     /// The names of the rules that matched.
     pub rules: Vec<String>,
+    /// What stays lit on the desk from now on, and what no longer does.
+    pub latch: Change,
 }
 
 impl Store {
@@ -276,21 +282,24 @@ impl Store {
     }
 
     /// Writes what the router decided, all in one transaction. A delivery that somebody else has settled meanwhile is
-    /// left alone. On failure the claims come back, because they are still held.
+    /// left alone. Returns what stays lit from now on and what no longer does, in order; losing it with the power loses the
+    /// routing, too, and both are done again. On failure the claims come back, because they are still held.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn route(&self, decided: Vec<(Routable, Decision)>) -> Result<(), (StoreError, Vec<(Routable, Decision)>)> {
+    pub fn route(&self, decided: Vec<(Routable, Decision)>) -> Result<Vec<Changed>, Unrouted> {
         // The rows, without the bodies: they are read-only facts of the claim.
         let work: Vec<(i64, i64, Decision)> =
             decided.iter().map(|(claim, decision)| (claim.id, claim.claims, decision.clone())).collect();
         let arrivals = self.arrivals.clone();
         let routed = self
             .submit(settling(Durability::Deferred), move |connection, now| {
+                let mut changed = Vec::new();
                 for (id, claims, decision) in &work {
-                    route_one(connection, *id, *claims, (decision, arrivals.durable_us(*id)), now)?;
+                    let durable_us = arrivals.durable_us(*id);
+                    route_one(connection, *id, *claims, (decision, durable_us), now, &mut changed)?;
                 }
-                Ok(())
+                Ok(changed)
             })
             .and_then(|ticket| ticket.wait_for_ever());
         routed.map_err(|error| (error, decided))
@@ -401,6 +410,7 @@ fn route_one(
     claims: i64,
     (decision, durable_us): (&Decision, Option<i64>),
     now: Timestamp,
+    changed: &mut Vec<Changed>,
 ) -> rusqlite::Result<()> {
     let (events, note, status): (&[Routed], Option<&str>, Status) = match decision {
         Decision::Routed { events, note } => (events, note.as_deref(), Status::Unprocessed),
@@ -409,7 +419,7 @@ fn route_one(
     };
     let is_settled = status != Status::Unprocessed;
     // Conditional on the claim, so that a settlement repeated after an unknown outcome changes nothing.
-    let changed = connection
+    let settled = connection
         .prepare_cached(
             "UPDATE delivery
              SET stage = 'routed', claims = 0, status = ?3, processed_ms = ?4, handled_by = ?6, durable_us = ?7,
@@ -417,7 +427,7 @@ fn route_one(
              WHERE id = ?1 AND stage = 'routing' AND claims = ?2",
         )?
         .execute(params![id, claims, status.name(), is_settled.then_some(now.ms()), note, HANDLED_BY, durable_us])?;
-    if changed == 0 {
+    if settled == 0 {
         return Ok(());
     }
     // Once more than before: what an operator asks for is not held back for having been told.
@@ -434,6 +444,10 @@ fn route_one(
         let filed_under = subject::filed_under(connection, &routed.event, replay, now)?;
         let filed_under = filed_under.map(|subject| subject::of(&routed.event.source, &subject));
         insert_event(connection, id, (position, replay), routed, (to, filed_under.as_deref()), now)?;
+        // What is handled again is no news.
+        if replay == 0 && !is_repeated {
+            latch::apply(connection, &routed.event, &routed.latch, now, changed)?;
+        }
         owed += to.len();
     }
     if repeated > 0 {

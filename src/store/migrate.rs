@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("every_provider.sql"),
     include_str!("outage.sql"),
     include_str!("way_out.sql"),
+    include_str!("latch.sql"),
 ];
 
 /// The version that this program reads and writes.

@@ -9,6 +9,7 @@ mod body;
 mod connection;
 mod error;
 mod inbox;
+mod latch;
 mod lock;
 mod migrate;
 mod moment;
@@ -35,7 +36,7 @@ use rusqlite::{Connection, OptionalExtension};
 pub use self::{
     again::BATCH as AGAIN_BATCH,
     error::StoreError,
-    inbox::{Accepted, Arrival, Decision, Routable, Routed},
+    inbox::{Accepted, Arrival, Decision, Routable, Routed, Unrouted},
     lock::{Role, RoleLock},
     outage::Outage,
     outbox::{Claim, Claimed, Portion, Settlement, WaitsMax},

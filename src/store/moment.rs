@@ -81,7 +81,9 @@ impl Moments {
             [by_ms, first],
         )?;
         // What has no delivery to go by: the offset is the wall time at which this boot began.
-        for (table, column) in [("conversation", "touched_ms"), ("run", "seen_ms"), ("branch", "seen_ms")] {
+        for (table, column) in
+            [("conversation", "touched_ms"), ("run", "seen_ms"), ("branch", "seen_ms"), ("latch", "since_ms")]
+        {
             let sql = format!("UPDATE {table} SET {column} = {column} + ?1 WHERE {column} >= ?2");
             connection.execute(&sql, [by_ms, stored_ms])?;
         }

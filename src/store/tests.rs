@@ -12,6 +12,7 @@ use std::{
 
 use super::*;
 use crate::{
+    bell::latch::Change,
     config::Repeats,
     event::{Event, Extra, Severity},
     headers::Headers,
@@ -132,6 +133,7 @@ fn routed(title: &str, sinks: &[&str]) -> Routed {
         },
         to: sinks.iter().map(|sink| Target::of(*sink)).collect(),
         cue: None,
+        latch: Change::default(),
         rules: vec!["default".to_owned()],
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    bell::{Bell, Taken},
+    bell::{Bell, Gesture, Ring, Taken},
     event::Severity,
     threads::{Stop, Wake},
 };
@@ -39,8 +39,25 @@ pub enum Request {
     },
     /// Play every line in turn.
     Test,
+    /// Play one line alone.
+    Try {
+        /// The line's name.
+        line: String,
+    },
     /// Dark and silent now.
     Off,
+    /// What stays lit goes out.
+    Ack,
+    /// Silent for so long; without a time: no longer.
+    Mute {
+        /// Milliseconds.
+        ms: Option<u64>,
+    },
+    /// As if the button had been pressed.
+    Press {
+        /// How.
+        gesture: Gesture,
+    },
     /// How the process is.
     Status,
 }
@@ -154,8 +171,21 @@ impl Control {
                 self.wakes.iter().for_each(Wake::wake);
                 json!({ "ok": true })
             }
-            Request::Ring { cue } => taken(self.bell.ring(&cue, Severity::Info)),
+            Request::Ring { cue } => taken(self.bell.ring(Ring::now(&cue, Severity::Info))),
             Request::Test => taken(self.bell.test()),
+            Request::Try { line } => match self.bell.try_line(&line) {
+                Some(tried) => taken(tried),
+                None => json!({ "error": format!("nothing on the desk is called {line:?}") }),
+            },
+            Request::Ack => json!({ "ok": true, "acknowledged": self.bell.acknowledge() }),
+            Request::Mute { ms } => {
+                self.bell.mute(ms.map(Duration::from_millis));
+                json!({ "ok": true, "muted_until": self.bell.state().muted_until })
+            }
+            Request::Press { gesture } => {
+                self.bell.press(gesture);
+                json!({ "ok": true })
+            }
             Request::Off => {
                 self.bell.off();
                 json!({ "ok": true })

@@ -93,6 +93,11 @@ impl Lane {
         state.quiet_until = state.quiet_until.max(Some(until));
     }
 
+    /// Whether the sink is left alone because it keeps failing.
+    pub(super) fn is_down(&self) -> bool {
+        lock(&self.state).breaker.outage().is_some()
+    }
+
     /// Draws the breaker's conclusion, keeps it and tells of it.
     pub(super) fn judge(&self, health: &Health) {
         let Parts { name, store, clock, wakes, on_down, .. } = &self.parts;

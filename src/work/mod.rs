@@ -8,10 +8,12 @@ mod router;
 mod runs;
 mod sender;
 mod upkeep;
+mod vitals;
 
 pub use self::{
     lane::{Lane, Parts as LaneParts},
     router::Router,
     sender::{BATCH, Sender},
     upkeep::Upkeep,
+    vitals::Pulse,
 };

@@ -10,6 +10,7 @@ use std::{
 
 use super::runs::Runs;
 use crate::{
+    bell::{Bell, Latches},
     logfmt,
     provider::{self, Context, EVENTS_MAX, Normalised, Options},
     rule::{self, Rule, Target},
@@ -35,6 +36,10 @@ pub struct Router {
     pub zone: Zone,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// What stays lit on the desk, and for which events.
+    pub latches: Latches,
+    /// The desk, to be shown what changes about that.
+    pub bell: Bell,
     /// How today's sources are to be read, by name.
     pub options: BTreeMap<String, Options>,
     /// Woken by the door.
@@ -72,12 +77,23 @@ impl Router {
             })
             .collect();
         // The claims are ours until they are settled; losing them would strand the deliveries until the next start.
-        while let Err((_, held)) = self.store.route(decided) {
-            if self.stop.is_told() {
-                return;
+        let mut is_unsure = false;
+        let changed = loop {
+            match self.store.route(decided) {
+                Ok(changed) => break changed,
+                Err((_, held)) if !self.stop.is_told() => decided = held,
+                Err(_) => return,
             }
-            decided = held;
+            // It may have been written all the same, and then nothing is left to change.
+            is_unsure = true;
             self.wake.wait(RECOVER);
+        };
+        match is_unsure {
+            false => self.bell.show(changed),
+            true => match self.store.reader().and_then(|reader| reader.latches()) {
+                Ok(latches) => self.bell.show_all(latches),
+                Err(error) => log::warn!("the desk may show what is over: {error}"),
+            },
         }
         runs.written();
         // All of a sink's: some may be long at it.
@@ -145,7 +161,9 @@ impl Router {
                 runs.compare(routable.id, position, &mut event);
                 let rule::Route { to, severity, cue, matched } = rule::route(&self.rules, &event, now);
                 event.severity = severity.map_or(event.severity, |least| event.severity.max(least));
-                Routed { event, to, cue, rules: matched }
+                let sinks = to.iter().map(|target| target.sink.as_str());
+                let latch = self.latches.change(&event, cue.as_deref(), sinks);
+                Routed { event, to, cue, rules: matched, latch }
             })
             .collect();
         if routed.iter().any(|routed| !routed.to.is_empty()) {

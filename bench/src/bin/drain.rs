@@ -14,6 +14,7 @@ use std::{
 };
 
 use hookbell::{
+    bell::latch::Change,
     config::{Repeats, Retry},
     event::{Event, Extra, Severity},
     headers::Headers,
@@ -216,7 +217,13 @@ fn routed(subject: usize) -> Routed {
         extra: Extra::new(),
         own_id: None,
     };
-    Routed { event, to: vec![Target::of("well")], cue: None, rules: vec!["default".to_owned()] }
+    Routed {
+        event,
+        to: vec![Target::of("well")],
+        cue: None,
+        rules: vec!["default".to_owned()],
+        latch: Change::default(),
+    }
 }
 
 fn accept(store: &Store, number: usize) -> Result<(), Failure> {

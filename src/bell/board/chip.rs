@@ -1,8 +1,10 @@
 //! The kernel's character device: the board that a Raspberry Pi uses. The kernel arbitrates who owns a pin, and takes
-//! it back when the process dies; whether the level then stays is up to the kernel, and a Raspberry Pi's keeps it. So
-//! the service runs `hookbell bell off` after every end.
+//! it back when the process dies; whether the level then stays is up to the kernel. So the service runs
+//! `hookbell bell off` after every end.
 
 pub(super) use device::open;
+#[cfg(target_os = "linux")]
+pub(super) use device::{CONSUMER, find, refused};
 
 /// What the kernel calls the header's chip: Pi 5, Pi 4, and all before. Its number (`/dev/gpiochipN`) has changed
 /// between kernels of one model more than once, so it is never looked at.
@@ -10,35 +12,46 @@ pub(super) const LABELS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl
 
 #[cfg(target_os = "linux")]
 mod device {
-    use std::{fs, io, path::PathBuf};
+    use std::{
+        fs, io,
+        path::{Path, PathBuf},
+    };
 
     use gpiocdev::{Chip, Error, Request, line::Value};
 
     use super::LABELS;
     use crate::bell::{
-        Line,
-        board::{Board, BoardError},
+        Level, Line, Settings, Wires,
+        board::{
+            Board, BoardError,
+            pulses::{self, Pulses},
+        },
     };
 
     /// Shown by `gpioinfo` beside our pins.
-    const CONSUMER: &str = "hookbell";
+    pub(in crate::bell::board) const CONSUMER: &str = "hookbell";
 
-    pub(in crate::bell::board) fn open(lines: &[Line]) -> Result<Box<dyn Board>, BoardError> {
-        let (chip, label, pins) = find()?;
-        if let Some(line) = lines.iter().find(|line| line.pin.bcm >= pins) {
-            return Err(BoardError::NoSuchPin { line: line.name.clone(), bcm: line.pin.bcm });
-        }
-        let request = if lines.is_empty() { None } else { Some(request(&chip, lines)?) };
-        Ok(Box::new(Device { label, lines: lines.to_vec(), request }))
+    /// The header's chip.
+    pub(in crate::bell::board) struct Header {
+        pub(in crate::bell::board) chip: Chip,
+        pub(in crate::bell::board) label: String,
+        pub(in crate::bell::board) pins: u32,
     }
 
-    /// The header's chip, its label and how many pins it has.
-    fn find() -> Result<(Chip, String, u32), BoardError> {
+    pub(in crate::bell::board) fn open(settings: &Settings, wires: &Wires) -> Result<Box<dyn Board>, BoardError> {
+        let header = find(settings.chip.as_deref())?;
+        let taken = wires.lines.iter().map(|_| None).collect();
+        Ok(Box::new(Device { header, lines: wires.lines.clone(), taken }))
+    }
+
+    /// The chip of that label; without one, that of a Raspberry Pi's header.
+    pub(in crate::bell::board) fn find(label: Option<&str>) -> Result<Header, BoardError> {
+        let is_it = |found: &str| label.map_or(LABELS.contains(&found), |label| label == found);
         let mut forbidden = None;
         for path in paths()? {
             match Chip::from_path(&path).and_then(|chip| chip.info().map(|info| (chip, info))) {
-                Ok((chip, info)) if LABELS.contains(&info.label.as_str()) => {
-                    return Ok((chip, info.label, info.num_lines));
+                Ok((chip, info)) if is_it(&info.label) || (label.is_none() && is_header(&path)) => {
+                    return Ok(Header { chip, label: info.label, pins: info.num_lines });
                 }
                 Ok(_) => {}
                 Err(error) if is_forbidden(&error) => forbidden = Some(path),
@@ -47,8 +60,10 @@ mod device {
         }
         match forbidden {
             // Elsewhere (a laptop) a chip that only root may open is none of ours.
-            Some(path) if is_raspberry_pi() => Err(BoardError::Forbidden { device: path.display().to_string() }),
-            _ => Err(BoardError::NoChip),
+            Some(path) if label.is_some() || is_raspberry_pi() => {
+                Err(BoardError::Forbidden { device: path.display().to_string() })
+            }
+            _ => Err(BoardError::NoChip { label: label.map(str::to_owned) }),
         }
     }
 
@@ -64,95 +79,124 @@ mod device {
         io::Error::from_raw_os_error(errno.0).kind() == io::ErrorKind::PermissionDenied
     }
 
+    /// By the device tree, for a kernel that calls the chip something else.
+    fn is_header(path: &Path) -> bool {
+        const COMPATIBLE: [&[u8]; 3] = [b"raspberrypi,rp1-gpio", b"brcm,bcm2711-gpio", b"brcm,bcm2835-gpio"];
+        let Some(name) = path.file_name() else { return false };
+        let node = Path::new("/sys/bus/gpio/devices").join(name).join("of_node/compatible");
+        let Ok(compatible) = fs::read(node) else { return false };
+        compatible.split(|byte| *byte == 0).any(|name| COMPATIBLE.contains(&name))
+    }
+
     /// Readable by everyone, unlike the chip's label.
     fn is_raspberry_pi() -> bool {
         fs::read("/proc/device-tree/model").is_ok_and(|model| model.starts_with(b"Raspberry Pi"))
     }
 
-    /// All lines in one request: either all are ours and dark, or none is touched.
-    fn request(chip: &Chip, lines: &[Line]) -> Result<Request, BoardError> {
-        let mut builder = Request::builder();
-        builder.on_chip(chip.path()).with_consumer(CONSUMER);
-        for line in lines {
-            builder.with_line(line.pin.bcm).as_output(Value::Inactive);
-            if line.pin.active_low {
-                builder.as_active_low();
-            }
+    /// The kernel only says "busy". The line itself says by whom.
+    pub(in crate::bell::board) fn refused(header: &Header, line: &str, bcm: u32, error: &Error) -> BoardError {
+        if let Ok(info) = header.chip.line_info(bcm)
+            && info.used
+        {
+            let owner =
+                if info.consumer.is_empty() { "somebody else".to_owned() } else { format!("`{}`", info.consumer) };
+            return BoardError::Busy { line: line.to_owned(), bcm, owner };
         }
-        builder.request().map_err(|error| explain(chip, lines, &error))
-    }
-
-    /// The kernel only says "busy". The lines themselves say which, and by whom.
-    fn explain(chip: &Chip, lines: &[Line], error: &Error) -> BoardError {
-        for line in lines {
-            if let Ok(info) = chip.line_info(line.pin.bcm)
-                && info.used
-            {
-                let owner =
-                    if info.consumer.is_empty() { "somebody else".to_owned() } else { format!("`{}`", info.consumer) };
-                return BoardError::Busy { line: line.name.clone(), bcm: line.pin.bcm, owner };
-            }
-        }
-        let all: Vec<String> = lines.iter().map(Line::to_string).collect();
         BoardError::Refused {
-            attempt: format!("take {} on {}", all.join(", "), chip.path().display()),
+            attempt: format!("take {line} (pin {bcm}) on {}", header.chip.path().display()),
             cause: error.to_string(),
         }
     }
 
     struct Device {
-        label: String,
+        header: Header,
         lines: Vec<Line>,
-        /// `None` when nothing is wired: the kernel refuses an empty request.
-        request: Option<Request>,
+        /// What is ours. Each line by itself: one that somebody else holds takes no other with it.
+        taken: Vec<Option<Output>>,
+    }
+
+    enum Output {
+        Request(Request),
+        Pulses(Pulses),
     }
 
     impl Board for Device {
-        fn set(&mut self, line: usize, lit: bool) -> Result<(), BoardError> {
-            let Some(request) = &self.request else { return Ok(()) };
-            let line = &self.lines[line];
-            // Logical values: the kernel turns them round for a line that is active low.
-            request
-                .set_value(line.pin.bcm, Value::from(lit))
-                .map(drop)
-                .map_err(|error| BoardError::Refused { attempt: format!("switch {line}"), cause: error.to_string() })
+        fn take(&mut self, line: usize) -> Result<(), BoardError> {
+            // What was ours and failed goes first, or it would be in its own way.
+            self.taken[line] = None;
+            let wire = &self.lines[line];
+            let output = match wire.pin.pwm {
+                true => Output::Pulses(pulses::take(wire)?),
+                false => Output::Request(request(&self.header, wire)?),
+            };
+            self.taken[line] = Some(output);
+            Ok(())
         }
 
-        fn dark(&mut self) -> Result<(), BoardError> {
-            (0..self.lines.len()).try_for_each(|line| self.set(line, false))
+        fn set(&mut self, line: usize, level: Level, _late: std::time::Duration) -> Result<(), BoardError> {
+            let wire = &self.lines[line];
+            match &mut self.taken[line] {
+                Some(Output::Pulses(pulses)) => pulses.set(level).map_err(|error| switch_failed(wire, &error)),
+                // Logical values: the kernel turns them round for a line that is active low.
+                Some(Output::Request(request)) => request
+                    .set_value(wire.pin.bcm, Value::from(level.is_lit()))
+                    .map(drop)
+                    .map_err(|error| switch_failed(wire, &error)),
+                None => Err(switch_failed(wire, &"it is not ours")),
+            }
         }
 
         fn describe(&self) -> String {
-            format!("chip {}", self.label)
+            format!("chip {}", self.header.label)
         }
+    }
+
+    fn switch_failed(line: &Line, cause: &dyn std::fmt::Display) -> BoardError {
+        BoardError::Refused { attempt: format!("switch {line}"), cause: cause.to_string() }
+    }
+
+    fn request(header: &Header, line: &Line) -> Result<Request, BoardError> {
+        let bcm = line.pin.bcm;
+        if bcm >= header.pins {
+            return Err(BoardError::NoSuchPin { line: line.name.clone(), bcm });
+        }
+        let mut builder = Request::builder();
+        builder.on_chip(header.chip.path()).with_consumer(CONSUMER).with_line(bcm).as_output(Value::Inactive);
+        if line.pin.active_low {
+            builder.as_active_low();
+        }
+        builder.request().map_err(|error| refused(header, &line.name, bcm, &error))
     }
 
     impl Drop for Device {
         fn drop(&mut self) {
             // What a released line does depends on the model, so it is released dark. Nobody is left to tell.
-            let _ = self.dark();
+            for line in 0..self.lines.len() {
+                let _ = self.set(line, Level::Off, std::time::Duration::ZERO);
+            }
         }
     }
 
     #[cfg(test)]
     mod tests {
         use super::*;
-        use crate::bell::{Part, Pin};
 
         #[test]
         fn a_machine_without_pins_says_what_to_do() {
-            let line = Line { name: "red".to_owned(), pin: Pin { bcm: 17, active_low: false }, part: Part::Led };
-            if let Err(error) = open(&[line]) {
+            if let Err(error) = find(None) {
                 let text = error.to_string();
                 assert!(
                     match error {
-                        BoardError::NoChip => text.contains("board = \"simulated\"") && text.contains("pinctrl-rp1"),
+                        BoardError::NoChip { .. } =>
+                            text.contains("board = \"simulated\"") && text.contains("pinctrl-rp1"),
                         BoardError::Forbidden { .. } => text.contains("group gpio"),
-                        _ => text.contains("17"),
+                        _ => !text.is_empty(),
                     },
                     "{text}"
                 );
             }
+            let Err(error) = find(Some("no such chip")) else { panic!("there is one") };
+            assert!(error.to_string().contains("no such chip"), "{error}");
         }
     }
 }
@@ -160,12 +204,12 @@ mod device {
 #[cfg(not(target_os = "linux"))]
 mod device {
     use crate::bell::{
-        Line,
+        Settings, Wires,
         board::{Board, BoardError},
     };
 
     /// Other systems have no such device, which is no different from a Linux without a Pi's chip.
-    pub(in crate::bell::board) fn open(_lines: &[Line]) -> Result<Box<dyn Board>, BoardError> {
-        Err(BoardError::NoChip)
+    pub(in crate::bell::board) fn open(settings: &Settings, _wires: &Wires) -> Result<Box<dyn Board>, BoardError> {
+        Err(BoardError::NoChip { label: settings.chip.clone() })
     }
 }

@@ -1,69 +1,82 @@
 //! The pins. Owns the contract of a board, the choice of one, and what can be wrong with it; refuses to know what is
 //! played. Only here are the GPIO crates named.
 //!
-//! To add a board: a file with `open` returning a [`Board`] (and a twin where it cannot be built), a
-//! [`BoardKind`], a line in [`open`].
+//! To add a board: a file with `open` returning a [`Board`] (and a twin where it cannot be built), a [`BoardKind`], a line
+//! in [`open`]. [`input`] is the button, beside all boards.
 
-use std::{fmt, io, path::PathBuf, sync::Once};
+use std::{fmt, io, path::PathBuf, sync::Once, time::Duration};
 
-use super::{BoardKind, Settings};
+use super::{BoardKind, Level, Settings, Wires};
 
 mod chip;
 mod pi;
-// Until a passive buzzer can be configured.
-#[cfg_attr(not(test), expect(dead_code))]
+mod pulses;
 mod pwm;
 mod simulated;
 
-/// Lines that can be lit and darkened. A board opens dark, and dropping it leaves every line dark as far as the
-/// hardware still obeys.
-pub trait Board: Send {
-    /// Makes a line lit or dark. `line` is its place in [`Settings::lines`].
-    ///
-    /// # Errors
-    /// When the hardware refuses; the board is then of no further use.
-    fn set(&mut self, line: usize, lit: bool) -> Result<(), BoardError>;
+pub(super) mod input;
 
-    /// Makes every line dark, whatever it was.
+/// Lines that can be lit and darkened. Dropping it leaves every line that it has taken dark, as far as the hardware still
+/// obeys.
+pub trait Board: Send {
+    /// Takes a line, dark; again, when it was lost. `line` is its place in [`Wires::lines`].
     ///
     /// # Errors
-    /// As [`Board::set`].
-    fn dark(&mut self) -> Result<(), BoardError>;
+    /// When somebody else holds it, or it is not to be had; no other line is worse off.
+    fn take(&mut self, line: usize) -> Result<(), BoardError>;
+
+    /// Makes a line that is taken what `level` says. `late` is how long after its due time this comes, for boards that
+    /// keep a record.
+    ///
+    /// # Errors
+    /// When the hardware refuses; the line has to be taken again.
+    fn set(&mut self, line: usize, level: Level, late: Duration) -> Result<(), BoardError>;
 
     /// What drives the lines, for people: `simulated`, `chip pinctrl-bcm2711`.
     fn describe(&self) -> String;
 }
 
-/// Opens the board that the settings name, every line dark.
+/// Opens the board that the settings name; no line is taken yet.
 ///
 /// `auto` takes the chip of a Raspberry Pi, or simulates where there is none or nothing is wired; it says so once.
 ///
 /// # Errors
-/// When there is no such board, it is not ours to use, or a pin is taken.
-pub fn open(settings: &Settings) -> Result<Box<dyn Board>, BoardError> {
-    let lines = settings.lines();
-    let simulated = |lines| simulated::open(lines, settings.trace.as_deref());
+/// When there is no such board, or it is not ours to use.
+pub fn open(settings: &Settings, wires: &Wires) -> Result<Box<dyn Board>, BoardError> {
+    let simulated = || simulated::open(wires, settings.trace.as_deref());
     match settings.board {
-        BoardKind::Simulated => simulated(lines),
-        BoardKind::Chip => chip::open(&lines),
-        BoardKind::Pi => pi::open(&lines),
-        BoardKind::Auto if settings.wires_nothing() => simulated(lines),
-        BoardKind::Auto => match chip::open(&lines) {
-            Err(BoardError::NoChip) => {
+        BoardKind::Simulated => simulated(),
+        BoardKind::Chip => chip::open(settings, wires),
+        BoardKind::Pi => pi::open(wires),
+        BoardKind::Auto if settings.wires_nothing() => simulated(),
+        BoardKind::Auto => match chip::open(settings, wires) {
+            Err(BoardError::NoChip { .. }) => {
                 static TOLD: Once = Once::new();
                 TOLD.call_once(|| log::info!("bell: no Raspberry Pi GPIO chip here, so the pins are simulated"));
-                simulated(lines)
+                simulated()
             }
             chip => chip,
         },
     }
 }
 
+/// Whether the board that [`open`] takes has real inputs.
+pub(super) fn has_inputs(settings: &Settings) -> bool {
+    match settings.board {
+        BoardKind::Simulated => false,
+        BoardKind::Chip | BoardKind::Pi => true,
+        BoardKind::Auto => !matches!(chip::open(settings, &Wires::new(settings)), Err(BoardError::NoChip { .. })),
+    }
+}
+
 /// What is wrong with a board.
 #[derive(Debug)]
 pub enum BoardError {
-    /// No GPIO chip of a Raspberry Pi.
-    NoChip,
+    /// No GPIO chip of a Raspberry Pi, or none of that label.
+    NoChip {
+        /// The label that was asked for.
+        label: Option<String>,
+    },
     /// A device that this user may not open.
     Forbidden {
         /// The device, or whatever the driver says about it.
@@ -84,6 +97,15 @@ pub enum BoardError {
         line: String,
         /// Its pin.
         bcm: u32,
+    },
+    /// A line of the PWM hardware.
+    Pwm {
+        /// The line's name.
+        line: String,
+        /// Its pin.
+        bcm: u32,
+        /// What is wrong, and the remedy.
+        cause: String,
     },
     /// The driver refused.
     Refused {
@@ -111,7 +133,10 @@ pub enum BoardError {
 impl fmt::Display for BoardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BoardError::NoChip => write!(
+            BoardError::NoChip { label: Some(label) } => {
+                write!(f, "no GPIO chip is called {label:?}; `gpiodetect` lists what there is")
+            }
+            BoardError::NoChip { label: None } => write!(
                 f,
                 "no GPIO chip of a Raspberry Pi ({}) found; `gpiodetect` lists what there is, and \
                  `board = \"simulated\"` needs none",
@@ -129,6 +154,7 @@ impl fmt::Display for BoardError {
             BoardError::NoSuchPin { line, bcm } => {
                 write!(f, "there is no pin {bcm} for {line}; pins are BCM numbers, 0 to 27 on the header (`pinout`)")
             }
+            BoardError::Pwm { line, bcm, cause } => write!(f, "cannot drive {line} (pin {bcm}) by PWM: {cause}"),
             BoardError::Refused { attempt, cause } => write!(f, "cannot {attempt}: {cause}"),
             BoardError::Trace { path, cause } => write!(
                 f,

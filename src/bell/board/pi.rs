@@ -5,36 +5,27 @@ pub(super) use registers::open;
 
 #[cfg(all(target_os = "linux", feature = "rppal"))]
 mod registers {
-    use rppal::gpio::{Error, Gpio, Level, OutputPin};
+    use std::time::Duration;
+
+    use rppal::gpio::{self, Error, Gpio, OutputPin};
 
     use crate::bell::{
-        Line,
-        board::{Board, BoardError},
+        Level, Line, Wires,
+        board::{
+            Board, BoardError,
+            pulses::{self, Pulses},
+        },
     };
 
-    pub(in crate::bell::board) fn open(lines: &[Line]) -> Result<Box<dyn Board>, BoardError> {
+    pub(in crate::bell::board) fn open(wires: &Wires) -> Result<Box<dyn Board>, BoardError> {
         let gpio = Gpio::new().map_err(|error| explain(None, &error))?;
-        let mut wires = Vec::with_capacity(lines.len());
-        for line in lines {
-            let dark = if line.pin.active_low { Level::High } else { Level::Low };
-            let no_such_pin = |_| BoardError::NoSuchPin { line: line.name.clone(), bcm: line.pin.bcm };
-            let number = u8::try_from(line.pin.bcm).map_err(no_such_pin)?;
-            let pin = gpio.get(number).map_err(|error| explain(Some(line), &error))?;
-            // The level first, then the direction: no flash at the start.
-            let mut pin = match dark {
-                Level::High => pin.into_output_high(),
-                Level::Low => pin.into_output_low(),
-            };
-            // By default a dropped pin becomes an input again, and what hangs on it floats.
-            pin.set_reset_on_drop(false);
-            wires.push(Wire { pin, dark });
-        }
-        Ok(Box::new(Registers { wires }))
+        let taken = wires.lines.iter().map(|_| None).collect();
+        Ok(Box::new(Registers { gpio, lines: wires.lines.clone(), taken }))
     }
 
     fn explain(line: Option<&Line>, error: &Error) -> BoardError {
         match (error, line) {
-            (Error::UnknownModel, _) => BoardError::NoChip,
+            (Error::UnknownModel, _) => BoardError::NoChip { label: None },
             (Error::PermissionDenied(device), _) => BoardError::Forbidden { device: device.clone() },
             (Error::PinUsed(_), Some(line)) => {
                 BoardError::Busy { line: line.name.clone(), bcm: line.pin.bcm, owner: "this program".to_owned() }
@@ -50,23 +41,42 @@ mod registers {
     }
 
     struct Registers {
-        wires: Vec<Wire>,
+        gpio: Gpio,
+        lines: Vec<Line>,
+        taken: Vec<Option<Output>>,
     }
 
-    struct Wire {
-        pin: OutputPin,
-        dark: Level,
+    enum Output {
+        Pin {
+            pin: OutputPin,
+            dark: gpio::Level,
+        },
+        /// The PWM hardware is the kernel's, here as well.
+        Pulses(Pulses),
     }
 
     impl Board for Registers {
-        fn set(&mut self, line: usize, lit: bool) -> Result<(), BoardError> {
-            let Wire { pin, dark } = &mut self.wires[line];
-            pin.write(if lit { !*dark } else { *dark });
+        fn take(&mut self, line: usize) -> Result<(), BoardError> {
+            self.taken[line] = None;
+            let wire = &self.lines[line];
+            let output = match wire.pin.pwm {
+                true => Output::Pulses(pulses::take(wire)?),
+                false => output(&self.gpio, wire)?,
+            };
+            self.taken[line] = Some(output);
             Ok(())
         }
 
-        fn dark(&mut self) -> Result<(), BoardError> {
-            (0..self.wires.len()).try_for_each(|line| self.set(line, false))
+        fn set(&mut self, line: usize, level: Level, _late: Duration) -> Result<(), BoardError> {
+            let failed = |cause: String| BoardError::Refused { attempt: format!("switch {}", self.lines[line]), cause };
+            match &mut self.taken[line] {
+                Some(Output::Pulses(pulses)) => pulses.set(level).map_err(|error| failed(error.to_string())),
+                Some(Output::Pin { pin, dark }) => {
+                    pin.write(if level.is_lit() { !*dark } else { *dark });
+                    Ok(())
+                }
+                None => Err(failed("it is not ours".to_owned())),
+            }
         }
 
         fn describe(&self) -> String {
@@ -74,10 +84,27 @@ mod registers {
         }
     }
 
+    fn output(gpio: &Gpio, line: &Line) -> Result<Output, BoardError> {
+        let dark = if line.pin.active_low { gpio::Level::High } else { gpio::Level::Low };
+        let no_such_pin = |_| BoardError::NoSuchPin { line: line.name.clone(), bcm: line.pin.bcm };
+        let number = u8::try_from(line.pin.bcm).map_err(no_such_pin)?;
+        let pin = gpio.get(number).map_err(|error| explain(Some(line), &error))?;
+        // The level first, then the direction: no flash at the start.
+        let mut pin = match dark {
+            gpio::Level::High => pin.into_output_high(),
+            gpio::Level::Low => pin.into_output_low(),
+        };
+        // By default a dropped pin becomes an input again, and what hangs on it floats.
+        pin.set_reset_on_drop(false);
+        Ok(Output::Pin { pin, dark })
+    }
+
     impl Drop for Registers {
         fn drop(&mut self) {
-            // Registers cannot refuse.
-            let _ = self.dark();
+            for line in 0..self.lines.len() {
+                // Registers cannot refuse, and what is not ours is not touched.
+                let _ = self.set(line, Level::Off, Duration::ZERO);
+            }
         }
     }
 }
@@ -85,11 +112,11 @@ mod registers {
 #[cfg(not(all(target_os = "linux", feature = "rppal")))]
 mod registers {
     use crate::bell::{
-        Line,
+        Wires,
         board::{Board, BoardError},
     };
 
-    pub(in crate::bell::board) fn open(_lines: &[Line]) -> Result<Box<dyn Board>, BoardError> {
+    pub(in crate::bell::board) fn open(_wires: &Wires) -> Result<Box<dyn Board>, BoardError> {
         Err(BoardError::NotBuilt {
             board: "pi",
             remedy: "build it on or for Linux with `cargo build --release --features rppal`, or use `board = \"chip\"`",

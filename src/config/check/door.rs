@@ -1,7 +1,7 @@
-//! `[door]`, `[store]`, `[github]` and `[panel]`: what listens, what keeps, what is asked.
+//! `[door]`, `[store]`, `[github]`, `[tunnel]` and `[panel]`: what listens, what keeps, what is asked.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -27,6 +27,16 @@ pub(super) fn github(mut section: Section<'_>, report: &mut Report) -> GitHub {
     });
     section.finish(report);
     GitHub { api: api.unwrap_or_else(|| "https://api.github.com".to_owned()) }
+}
+
+/// `[tunnel]`
+pub(super) fn tunnel(mut section: Section<'_>, report: &mut Report) -> Option<SocketAddr> {
+    let metrics = section.read("metrics", report, |node| match node.text()? {
+        "" => Ok(None),
+        text => address::socket_address(text).map(Some),
+    });
+    section.finish(report);
+    metrics.flatten()
 }
 
 /// `[door]`

@@ -57,6 +57,7 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
     let store = door::store(root.section("store", report), around, report);
     door::panel(root.section("panel", report), around, report);
     let github = door::github(root.section("github", report), report);
+    let tunnel_metrics = door::tunnel(root.section("tunnel", report), report);
     let public_url = ends::PublicUrl { url: door.public_url.as_deref(), is_named: names_public_url };
     let sources = ends::sources(root.section("sources", report), public_url, around, report);
     let retry = sinks::retry(root.section("retry", report), sinks::RETRY, report);
@@ -64,6 +65,7 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
     let mut bell = bell::bell(root.section("bell", report), around, report);
     bell.cues = cues::cues(root.section("cues", report), &bell::led_names(&bell), report);
     let zone = rules::zone(root.section("schedule", report), report);
+    bell.zone = zone.clone();
     let known = rules::Known { sources: &sources.names, sinks: &sinks, cues: &bell.cues, secrets: around.secrets };
     let mut rules = rules::rules(root.get("rules"), &known, report);
     for target in rules.iter_mut().flat_map(|rule| &mut rule.to) {
@@ -76,6 +78,7 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
         door,
         store,
         github,
+        tunnel_metrics,
         sources: sources.by_name,
         sinks: sinks.by_name,
         zone,

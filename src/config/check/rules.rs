@@ -20,7 +20,6 @@ use crate::{
     event::Severity,
     provider::{FACTS, KINDS, Provider},
     rule::{self, Condition, Digest, OWN_FIELDS, Rule, Target},
-    schedule::Schedule,
     time::Zone,
 };
 
@@ -133,7 +132,7 @@ fn rule(mut section: Section<'_>, known: &Known<'_>, report: &mut Report) -> Rul
         report.warn(&section.place, fault.hint("write to = [] to keep it quiet, or name the sinks"));
     }
     let severity = section.read("severity", report, |node| value::choice(node, SEVERITIES));
-    let mute = mute(&mut section, report);
+    let mute = section.get("mute").and_then(|node| value::schedule(node, report));
     let is_sound = report.errors() == errors_before;
     let to = targets(to, is_sound, &mut section, known, report);
 
@@ -187,24 +186,6 @@ fn targets(
         Target { channel, digest: digest.map(|window| Digest { group: String::new(), window }), ..Target::of(sink) }
     };
     named.into_iter().filter(|name| is_usable(known, name)).map(target).collect()
-}
-
-/// `mute`: a span of time, or a list of them.
-fn mute(section: &mut Section<'_>, report: &mut Report) -> Option<Schedule> {
-    let node = section.get("mute")?;
-    let items = match node.value {
-        DeValue::Array(_) => node.list().unwrap_or_default(),
-        _ => vec![node],
-    };
-    let mut texts = Vec::new();
-    for item in &items {
-        match item.text().and_then(|text| Schedule::parse([text]).map(|_| text).map_err(|(_, why)| Fault::new(why))) {
-            Ok(text) => texts.push(text),
-            Err(fault) => report.error(&item.place, fault),
-        }
-    }
-    // Each has been read before. Muting never is not muting.
-    Schedule::parse(texts.iter().copied()).ok().filter(|_| !texts.is_empty())
 }
 
 /// `when` and `unless`: field = pattern, or a list of patterns of which one must match.

@@ -6,7 +6,7 @@ use std::{collections::HashMap, ffi::OsString, fs, path::Path, time::Duration};
 
 use super::*;
 use crate::{
-    bell::{BoardKind, Pin},
+    bell::{BoardKind, Buzzer, BuzzerKind, Led, Pattern, Pin, Pull},
     event::Severity,
     provider::Provider,
 };
@@ -53,7 +53,7 @@ fn line(problem: &Problem) -> String {
 fn defaults_are_the_contracts() {
     let Loaded { settings, warnings } = load(None, &both()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    let Settings { file, door, store, github, sources, sinks, zone, rules, bell } = settings;
+    let Settings { file, door, store, github, tunnel_metrics, sources, sinks, zone, rules, bell } = settings;
     assert_eq!(zone.name(), Zone::system().name());
     assert_eq!(file, None);
     assert_eq!(github.api, "https://api.github.com");
@@ -86,10 +86,12 @@ fn defaults_are_the_contracts() {
         assert!(rules[0].when.fields[0].1.iter().any(|pattern| pattern.matches(kind)), "{kind}");
     }
 
-    let pin = |bcm| Pin { bcm, active_low: false };
+    assert_eq!(tunnel_metrics, None);
+    let led = |bcm| Led::Plain(Pin::plain(bcm));
     assert_eq!(bell.board, BoardKind::Simulated);
-    assert_eq!((bell.leds["red"], bell.leds["green"], bell.leds["blue"]), (pin(17), pin(27), pin(22)));
-    assert_eq!((bell.buzzer, bell.trace), (Some(pin(18)), None));
+    assert_eq!((bell.leds["red"], bell.leds["green"], bell.leds["blue"]), (led(17), led(27), led(22)));
+    let buzzer = Buzzer { pin: Pin::plain(18), kind: BuzzerKind::Active, volume: 100 };
+    assert_eq!((bell.buzzer, bell.trace), (Some(buzzer), None));
     // An empty file says the same.
     assert!(good("").warnings.is_empty());
 }
@@ -322,8 +324,70 @@ latch = false
     assert!(settings.rules[0].stop && settings.rules[0].to.is_empty());
     assert_eq!(settings.rules[1].unless.as_ref().unwrap().fields.len(), 2);
     assert_eq!(settings.bell.board, BoardKind::Auto);
-    assert_eq!(settings.bell.leds["blue"], Pin { bcm: 22, active_low: true });
+    assert_eq!(settings.bell.leds["blue"], Led::Plain(Pin { bcm: 22, active_low: true, pwm: false }));
     assert_eq!(settings.bell.cues["pr_merged"].tune.as_deref(), Some("d=16,o=6,b=180:c,e,g"));
+}
+
+#[test]
+fn a_desk_may_have_everything() {
+    let text = r##"
+[schedule]
+time_zone = "UTC"
+[tunnel]
+metrics = "127.0.0.1:20241"
+[bell]
+leds = { red = "GPIO17", green = 27, blue = 22, glow = { pin = 13, pwm = true }, desk = { red = 5, green = "BOARD31", blue = 16, active_low = true } }
+buzzer = { pin = 18, type = "passive", volume = 30 }
+button = { pin = 23, debounce = "30 ms" }
+status = 24
+quiet = ["22:00-07:30", "sat,sun"]
+stale_after = "5 min"
+latch_max = "2 days"
+[cues.alarm]
+led = "desk"
+colour = "orange"
+pattern = "breathe"
+lasts = "5 s"
+tune = "Alarm:d=4,o=5,b=100:a,e"
+latch = true
+latch_pattern = "heartbeat"
+clears_on = ["ci_passed"]
+latch_max = "1 h"
+even_if_quiet = true
+[cues.ci_failed]
+blink = { times = 2 }
+"##;
+    let Loaded { settings, warnings } = good(text);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(settings.tunnel_metrics, Some(([127, 0, 0, 1], 20241).into()));
+    let bell = &settings.bell;
+    assert_eq!(bell.zone.name(), Some("UTC"));
+    assert_eq!(bell.leds["red"], Led::Plain(Pin::plain(17)));
+    assert_eq!(bell.leds["glow"], Led::Plain(Pin { pwm: true, ..Pin::plain(13) }));
+    assert_eq!(bell.leds["desk"], Led::Rgb([5, 6, 16].map(|bcm| Pin { active_low: true, ..Pin::plain(bcm) })));
+    let pin = Pin { pwm: true, ..Pin::plain(18) };
+    assert_eq!(bell.buzzer, Some(Buzzer { pin, kind: BuzzerKind::Passive, volume: 30 }));
+    let button = bell.button.unwrap();
+    assert_eq!((button.bcm, button.active_low, button.pull), (23, true, Pull::Up));
+    assert_eq!(button.debounce, Duration::from_millis(30));
+    assert_eq!(bell.status, Some(Pin::plain(24)));
+    assert_eq!(bell.quiet.texts().collect::<Vec<_>>(), ["22:00-07:30", "sat,sun"]);
+    assert_eq!((bell.stale_after, bell.latch_max), (Duration::from_secs(300), Duration::from_secs(2 * 86_400)));
+    let alarm = &bell.cues["alarm"];
+    assert_eq!(
+        (alarm.colour.unwrap().name(), alarm.pattern, alarm.lasts),
+        ("orange", Pattern::Breathe, Duration::from_secs(5))
+    );
+    assert_eq!((alarm.latch, alarm.latch_pattern, alarm.even_if_quiet), (true, Some(Pattern::Heartbeat), true));
+    assert_eq!((&*alarm.clears_on, alarm.latch_max), (&["ci_passed".to_owned()][..], Some(Duration::from_secs(3600))));
+    let ci_failed = &bell.cues["ci_failed"];
+    assert!(ci_failed.latch && ci_failed.blink.times == 2, "what is not said stays as it is");
+    // What `check` prints says the same.
+    let printed = effective(&settings);
+    let cut = printed.split("[bell]").nth(1).unwrap();
+    let again = good(&format!("[schedule]\ntime_zone = \"UTC\"\n[bell]{cut}"));
+    assert!(again.warnings.is_empty(), "{:?}", again.warnings);
+    assert_eq!(effective(&again.settings).split("[bell]").nth(1), Some(cut));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::{
 
 use super::*;
 use crate::{
+    bell::latch::Change,
     config::{Repeats, Retry},
     event::Event,
     headers::Headers,
@@ -213,7 +214,13 @@ fn owe(store: &Store, title: &str, subject: Option<&str>) {
     let event = Event { title: title.to_owned(), subject: subject.map(str::to_owned), ..Event::of("issue_opened") };
     let claimed = store.claim_routable(1).unwrap();
     let decided = claimed.into_iter().map(|routable| {
-        let routed = Routed { event: event.clone(), to: vec![Target::of("slack")], cue: None, rules: Vec::new() };
+        let routed = Routed {
+            event: event.clone(),
+            to: vec![Target::of("slack")],
+            cue: None,
+            rules: Vec::new(),
+            latch: Change::default(),
+        };
         (routable, Decision::Routed { events: vec![routed], note: None })
     });
     store.route(decided.collect()).unwrap();

@@ -1,0 +1,492 @@
+//! The handle of the bell for everybody but the player: rings, acknowledges, mutes, tells the state. Owns what handle,
+//! player and button share; refuses to touch a board.
+
+use std::{
+    os::unix::net::UnixStream,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        mpsc::{self, Receiver, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::{
+    Changed, Edge, Gesture, Keeper, Latch, Level, Line, Settings, Taken, Vitals, Wires, cue,
+    desk::{Desk, Request},
+    score::Score,
+};
+use crate::{
+    event::Severity,
+    threads::lock,
+    time::{self, Clock, Timestamp},
+};
+
+/// How long a long press mutes for.
+pub const MUTE_FOR: Duration = Duration::from_secs(3600);
+
+/// Edges that a watcher may lag behind before it loses some: several of the longest default cues.
+const WATCH_MAX: usize = 256;
+
+/// What [`Bell::test`] is called while it plays, and what [`Bell::count`] is.
+const ROLL_CALL: &str = "every line in turn";
+const COUNT: &str = "how much waits";
+
+/// What somebody at the desk asks for goes before every event.
+const BY_HAND: u16 = 256;
+
+/// What a player needs besides the settings.
+pub struct Parts {
+    /// What time it is, for quiet hours and for what is too old to sound.
+    pub clock: Arc<dyn Clock>,
+    /// The newest moment that is known to have been: a clock that is far behind it is wrong, and at no known time of the
+    /// day anything sounds.
+    pub newest: Timestamp,
+    /// Remembers what must survive a restart; `None`: nothing does.
+    pub keeper: Option<Arc<dyn Keeper>>,
+}
+/// What is to be rung.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring<'a> {
+    /// The cue's name.
+    pub name: &'a str,
+    /// Of the event; its cue plays where there is none of that name.
+    pub severity: Severity,
+    /// When the event came in: too old, it does not sound. `None`: it is from now.
+    pub received: Option<Timestamp>,
+    /// Whose ring it is: see [`Bell::when_shown`].
+    pub mark: Option<i64>,
+}
+
+impl<'a> Ring<'a> {
+    /// Somebody rings a cue by its name.
+    pub fn now(name: &'a str, severity: Severity) -> Ring<'a> {
+        Ring { name, severity, received: None, mark: None }
+    }
+}
+
+/// The bell, for people and for the panel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// What drives the lines; while it is broken, what the configuration asked for.
+    pub board: String,
+    /// What is wrong with the board or one of its lines, and the remedy.
+    pub error: Option<String>,
+    /// The cue that plays.
+    pub playing: Option<String>,
+    /// For how many rings it plays.
+    pub rings: u32,
+    /// How many cues wait.
+    pub queued: usize,
+    /// Every line, LEDs first.
+    pub lines: Vec<LineState>,
+    /// What stays lit, the newest first.
+    pub latched: Vec<Latch>,
+    /// Until when the buzzer is muted.
+    pub muted_until: Option<Timestamp>,
+    /// Whether it is silent for the time of the day, or because the clock is plainly wrong.
+    pub is_quiet: bool,
+    /// What the status LED shows.
+    pub vitals: Vitals,
+    /// The button; null where none is wired.
+    pub button: Option<ButtonState>,
+}
+
+/// One line of [`State`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LineState {
+    /// The LED's name, or `buzzer`.
+    pub name: String,
+    /// Whether it is lit, or sounds.
+    pub lit: bool,
+    /// What is wrong with it.
+    pub error: Option<String>,
+}
+
+/// The button in [`State`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ButtonState {
+    /// How often it went down since the start.
+    pub presses: u64,
+    /// What is wrong with it, and the remedy.
+    pub error: Option<String>,
+}
+
+/// The handle: cheap to clone, never waits for the player.
+#[derive(Clone)]
+pub struct Bell {
+    shared: Arc<Shared>,
+}
+
+impl Bell {
+    pub(super) fn of(shared: &Arc<Shared>) -> Bell {
+        Bell { shared: Arc::clone(shared) }
+    }
+
+    /// Whether there is a cue of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.shared.settings.cues.contains_key(name)
+    }
+
+    /// The cues and wires that it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Every line, in the order of [`State::lines`].
+    pub fn lines(&self) -> &[Line] {
+        &self.shared.wires.lines
+    }
+
+    /// Plays a cue by its name; one of that severity where there is none of that name.
+    pub fn ring(&self, ring: Ring<'_>) -> Taken {
+        let settings = &self.shared.settings;
+        let name = cue::resolve_name(&settings.cues, ring.name, ring.severity);
+        let cue = cue::resolve(&settings.cues, ring.name, ring.severity);
+        let is_stale =
+            ring.received.is_some_and(|received| self.shared.parts.clock.wall().since(received) > settings.stale_after);
+        self.take(Request {
+            // Kinds that share a cue are one sound to whoever hears it.
+            name: name.to_owned(),
+            priority: cue.priority.into(),
+            score: Score::of(&cue, &self.shared.wires),
+            is_fresh: !is_stale,
+            even_if_quiet: cue.even_if_quiet,
+            mark: ring.mark,
+        })
+    }
+
+    /// Calls this with the marks of a ring when its first edge has come, and when that was. It must not wait: the player
+    /// does.
+    pub fn when_shown(&self, call: impl Fn(&[i64], Timestamp) + Send + 'static) {
+        self.shared.lock().when_shown = Some(Box::new(call));
+    }
+
+    /// Says how much is still to be delivered, for who asks by a double press.
+    pub fn when_counted(&self, call: impl Fn() -> usize + Send + 'static) {
+        *lock(&self.shared.queue_size) = Some(Box::new(call));
+    }
+
+    /// Plays every wired line in turn, before anything else.
+    pub fn test(&self) -> Taken {
+        self.play_by_hand(ROLL_CALL, Score::roll_call(&self.shared.wires))
+    }
+
+    /// Plays one line alone, by its name; `None` when nothing is called like that.
+    pub fn try_line(&self, name: &str) -> Option<Taken> {
+        let line = self.shared.wires.lines.iter().position(|line| line.name == name)?;
+        Some(self.play_by_hand(name, Score::one(&self.shared.wires, line)))
+    }
+
+    /// What somebody at the desk asked for sounds at any time of the day.
+    fn play_by_hand(&self, name: &str, score: Score) -> Taken {
+        let (name, even_if_quiet) = (name.to_owned(), true);
+        self.take(Request { name, priority: BY_HAND, score, is_fresh: true, even_if_quiet, mark: None })
+    }
+
+    /// Does what a gesture at the button means.
+    pub fn press(&self, gesture: Gesture) {
+        match gesture {
+            Gesture::Short => drop(self.acknowledge()),
+            Gesture::Long => {
+                let is_muted = self.shared.lock().desk.muted_until().is_some();
+                self.mute((!is_muted).then_some(MUTE_FOR));
+            }
+            Gesture::Double => {
+                let waiting = lock(&self.shared.queue_size).as_ref().map_or(0, |count| count());
+                log::info!("bell: {waiting} dispatches are still to be delivered");
+                if let Taken::Skipped(why) = self.play_by_hand(COUNT, Score::count(&self.shared.wires, waiting)) {
+                    log::info!("bell: cannot say how much waits: {why}");
+                }
+            }
+        }
+    }
+
+    /// What stays lit goes out; says what it was.
+    pub fn acknowledge(&self) -> Vec<Latch> {
+        let latches = self.shared.change(|desk, _| desk.acknowledge());
+        for latch in &latches {
+            log::info!("bell: acknowledged cue={} source={} subject={:?}", latch.cue, latch.source, latch.subject);
+        }
+        self.forget(&latches.iter().map(|latch| latch.id).collect::<Vec<_>>());
+        latches
+    }
+
+    /// Silent for so long; `None`: no longer. LEDs go on.
+    pub fn mute(&self, duration: Option<Duration>) {
+        let wall = self.shared.parts.clock.wall();
+        self.shared.change(|desk, now| desk.mute(duration.map(|duration| now.saturating_add(duration))));
+        let until = duration.map(|duration| wall.plus(duration));
+        match until {
+            Some(until) => log::info!("bell: muted until={until}"),
+            None => log::info!("bell: not muted any more"),
+        }
+        if let Some(keeper) = &self.shared.parts.keeper {
+            keeper.keep_mute(until);
+        }
+    }
+
+    /// Shows these and no others as what stays lit.
+    pub fn show_all(&self, latches: Vec<Latch>) {
+        let before = self.shared.change(|desk, _| desk.acknowledge());
+        let before = Changed::Ended(before.into_iter().map(|latch| latch.id).collect());
+        self.show(std::iter::once(before).chain(latches.into_iter().map(Changed::Began)).collect());
+    }
+
+    /// Takes up how long it was muted when the last process ended.
+    pub fn restore_mute(&self, muted_until: Option<Timestamp>) {
+        let left = muted_until.map(|until| until.since(self.shared.parts.clock.wall()));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            self.shared.change(|desk, now| desk.mute(Some(now.saturating_add(left))));
+        }
+    }
+
+    /// Shows what a routing transaction has changed about what stays lit.
+    pub fn show(&self, changes: Vec<Changed>) {
+        let settings = &self.shared.settings;
+        let wall = self.shared.parts.clock.wall();
+        let mut unknown = Vec::new();
+        self.shared.change(|desk, now| {
+            for change in changes {
+                match change {
+                    Changed::Ended(ids) => desk.clear(&ids),
+                    Changed::Began(latch) => match settings.cues.get(&latch.cue).filter(|cue| cue.latch) {
+                        Some(cue) => {
+                            let longest = cue.latch_max.unwrap_or(settings.latch_max);
+                            let left = longest.saturating_sub(wall.since(latch.since));
+                            let lights = Score::latched(cue, &self.shared.wires);
+                            desk.latch(now, latch, cue.priority.into(), lights, left);
+                        }
+                        // The configuration no longer has it.
+                        None => unknown.push(latch.id),
+                    },
+                }
+            }
+        });
+        self.forget(&unknown);
+    }
+
+    /// How hookbell itself is, for the status LED.
+    pub fn feel(&self, vitals: Vitals) {
+        self.shared.change(|desk, now| desk.set_vitals(now, vitals));
+    }
+
+    /// Forgets what plays, what waits and what stays lit, and goes dark at once.
+    pub fn off(&self) {
+        self.shared.change(|desk, _| desk.silence());
+        self.acknowledge();
+    }
+
+    /// The bell right now.
+    pub fn state(&self) -> State {
+        let shared = &self.shared;
+        let (now, wall) = (shared.now(), shared.parts.clock.wall());
+        let inner = shared.lock();
+        let lines = shared.wires.lines.iter().zip(&inner.shown).zip(&inner.problems);
+        let playing = inner.desk.playing();
+        State {
+            board: inner.board.clone(),
+            error: inner.error.clone().or_else(|| inner.problems.iter().flatten().next().cloned()),
+            playing: playing.map(|(name, _)| name.to_owned()),
+            rings: playing.map_or(0, |(_, rings)| rings),
+            queued: inner.desk.waiting(),
+            lines: lines
+                .map(|((line, level), error)| LineState {
+                    name: line.name.clone(),
+                    lit: level.is_lit(),
+                    error: error.clone(),
+                })
+                .collect(),
+            latched: inner.desk.latches().into_iter().cloned().collect(),
+            muted_until: inner.desk.muted_until().map(|until| wall.plus(until.saturating_sub(now))),
+            is_quiet: shared.is_hushed(),
+            vitals: inner.desk.vitals(),
+            button: shared
+                .settings
+                .button
+                .map(|_| ButtonState { presses: inner.presses, error: inner.button_error.clone() }),
+        }
+    }
+
+    /// Every edge from now on, on any board. A watcher that lags loses edges, never delays the player; [`Bell::state`]
+    /// tells it the truth again. It is forgotten when the receiver is dropped.
+    pub fn watch(&self) -> Receiver<Edge> {
+        let (sender, receiver) = mpsc::sync_channel(WATCH_MAX);
+        self.shared.lock().watchers.push(sender);
+        receiver
+    }
+
+    /// Asks the player and the button to end. The desk is dark within 50 ms; later rings are skipped.
+    pub fn stop(&self) {
+        self.shared.lock().ended = true;
+        self.shared.news.notify_all();
+        self.shared.end_button();
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn forget(&self, latches: &[i64]) {
+        if let Some(keeper) = self.shared.parts.keeper.as_ref().filter(|_| !latches.is_empty()) {
+            keeper.forget(latches);
+        }
+    }
+
+    fn take(&self, request: Request) -> Taken {
+        let shared = &self.shared;
+        let now = shared.now();
+        let mut inner = shared.lock();
+        if inner.ended {
+            return Taken::Skipped("the bell has stopped".to_owned());
+        }
+        if let Some(error) = &inner.error {
+            return Taken::Skipped(format!("the bell cannot play: {error}"));
+        }
+        if request.score.is_empty() {
+            return Taken::Skipped(format!("nothing is wired that could play {}", request.name));
+        }
+        let lines = request.score.lights.iter().chain(&request.score.sound);
+        let problems: Vec<&Option<String>> = lines.map(|(line, _)| &inner.problems[*line]).collect();
+        if let Some(Some(error)) = problems.first().filter(|_| problems.iter().all(|problem| problem.is_some())) {
+            return Taken::Skipped(format!("the bell cannot play: {error}"));
+        }
+        let is_playing = inner.desk.playing().is_some_and(|(name, _)| name == request.name);
+        let mark = request.mark.filter(|_| is_playing);
+        inner.note_news(now);
+        let taken = inner.desk.ring(now, request, &|| shared.is_hushed());
+        if taken == Taken::Merged
+            && let (Some(mark), Some(when_shown)) = (mark, &inner.when_shown)
+        {
+            // It is being shown.
+            when_shown(&[mark], shared.parts.clock.wall());
+        }
+        drop(inner);
+        shared.news.notify_one();
+        taken
+    }
+}
+
+/// What handle, player and button share. Only the player waits for `news`.
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    pub(super) news: Condvar,
+    /// The desk's moments count from here.
+    epoch: Instant,
+    pub(super) wires: Arc<Wires>,
+    pub(super) settings: Settings,
+    pub(super) parts: Parts,
+    queue_size: Mutex<Option<Box<Count>>>,
+    /// Closed to end the thread that listens to the button.
+    stopper: Mutex<Option<UnixStream>>,
+}
+
+type Count = dyn Fn() -> usize + Send;
+type WhenShown = dyn Fn(&[i64], Timestamp) + Send;
+
+pub(super) struct Inner {
+    pub(super) desk: Desk,
+    /// Up to here the lines are what the desk says.
+    pub(super) cursor: Duration,
+    /// Something has changed then, and the player has not seen it; and when the first edge was due that it covers.
+    pub(super) news: Option<(Duration, Duration)>,
+    /// No player, or none soon.
+    pub(super) ended: bool,
+    pub(super) board: String,
+    pub(super) error: Option<String>,
+    button_error: Option<String>,
+    presses: u64,
+    /// What is wrong with each line.
+    pub(super) problems: Vec<Option<String>>,
+    /// What each line does.
+    pub(super) shown: Vec<Level>,
+    pub(super) watchers: Vec<SyncSender<Edge>>,
+    pub(super) when_shown: Option<Box<WhenShown>>,
+}
+
+impl Inner {
+    /// Called before a change: what was due before it and is not made yet, is as late as it is.
+    fn note_news(&mut self, now: Duration) {
+        let pending = self.desk.next(self.cursor).filter(|due| *due < now).unwrap_or(now);
+        self.news = Some((now, self.news.map_or(pending, |(_, due)| due.min(pending))));
+    }
+}
+
+impl Shared {
+    pub(super) fn new(settings: Settings, parts: Parts) -> Arc<Shared> {
+        let wires = Arc::new(Wires::new(&settings));
+        let count = wires.lines.len();
+        let inner = Inner {
+            desk: Desk::new(Arc::clone(&wires)),
+            cursor: Duration::ZERO,
+            news: None,
+            ended: false,
+            board: settings.board.name().to_owned(),
+            error: None,
+            button_error: None,
+            presses: 0,
+            problems: vec![None; count],
+            shown: vec![Level::Off; count],
+            watchers: Vec::new(),
+            when_shown: None,
+        };
+        Arc::new(Shared {
+            inner: Mutex::new(inner),
+            news: Condvar::new(),
+            epoch: Instant::now(),
+            wires,
+            settings,
+            parts,
+            queue_size: Mutex::new(None),
+            stopper: Mutex::new(None),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// Whether the buzzer is to be silent for the time of the day, or for not knowing it.
+    pub(super) fn is_hushed(&self) -> bool {
+        let now = self.parts.clock.wall();
+        time::is_plainly_wrong(now, self.parts.newest) || self.settings.quiet.contains(self.settings.zone.local(now))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Desk, Duration) -> T) -> T {
+        let now = self.now();
+        let mut inner = self.lock();
+        inner.note_news(now);
+        inner.desk.advance(now, &|| self.is_hushed());
+        let changed = change(&mut inner.desk, now);
+        drop(inner);
+        self.news.notify_one();
+        changed
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    /// Closes this when the bell is stopped.
+    pub(super) fn end_with(&self, stopper: UnixStream) {
+        *lock(&self.stopper) = Some(stopper);
+    }
+
+    /// Ends the thread that listens to the button.
+    pub(super) fn end_button(&self) {
+        drop(lock(&self.stopper).take());
+    }
+
+    pub(super) fn note_button(&self, error: Option<String>) {
+        self.lock().button_error = error;
+    }
+
+    pub(super) fn note_press(&self) {
+        self.lock().presses += 1;
+    }
+}

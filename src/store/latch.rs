@@ -1,0 +1,140 @@
+//! What stays lit on the desk, and until when it is muted. Owns the rows; refuses to know which events light and which put
+//! out: that comes with what is routed.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Store, StoreError, inbox::settling, report::Reader, writer::Durability};
+use crate::{
+    bell::{Changed, Keeper, LATCHES_MAX, Latch, latch::Change},
+    event::Event,
+    time::Timestamp,
+};
+
+/// Where [`Store::remember`] would keep it.
+const MUTED_UNTIL: &str = "muted_until_ms";
+
+/// Does to latches what an event does, and says what changed. A run that is older than one that is known says nothing about
+/// now; the caller has noted this one.
+pub(super) fn apply(
+    connection: &Connection,
+    event: &Event,
+    change: &Change,
+    now: Timestamp,
+    changed: &mut Vec<Changed>,
+) -> rusqlite::Result<()> {
+    let Change { begins, ends } = change;
+    if begins.is_none() && ends.is_empty() {
+        return Ok(());
+    }
+    let run = event.run();
+    if let Some(run) = &run {
+        let newest: Option<i64> = connection
+            .prepare_cached("SELECT number FROM run WHERE source = ?1 AND subject = ?2 AND what = ?3")?
+            .query_row(params![event.source, run.subject, run.what], |row| row.get(0))
+            .optional()?;
+        if newest.is_some_and(|newest| newest > run.number) {
+            return Ok(());
+        }
+    }
+    let subject = event.subject.as_deref().unwrap_or_default();
+    let what = run.map_or("", |run| run.what);
+    for cue in ends {
+        let mut delete = connection.prepare_cached(
+            "DELETE FROM latch WHERE cue = ?1 AND source = ?2 AND subject = ?3 AND what = ?4 RETURNING id",
+        )?;
+        let ids = delete.query_map(params![cue, event.source, subject, what], |row| row.get(0))?;
+        let ids: Vec<i64> = ids.collect::<rusqlite::Result<_>>()?;
+        if !ids.is_empty() {
+            changed.push(Changed::Ended(ids));
+        }
+    }
+    if let Some(cue) = begins {
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO latch (cue, source, subject, what, since_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![cue, event.source, subject, what, now.ms()])?;
+        let id = connection.last_insert_rowid();
+        changed.push(Changed::Began(Latch {
+            id,
+            cue: cue.clone(),
+            source: event.source.clone(),
+            subject: subject.to_owned(),
+            what: what.to_owned(),
+            since: now,
+        }));
+        // The desk keeps the newest, too.
+        connection
+            .prepare_cached("DELETE FROM latch WHERE id <= (SELECT id FROM latch ORDER BY id DESC LIMIT 1 OFFSET ?1)")?
+            .execute([i64::try_from(LATCHES_MAX).unwrap_or(i64::MAX)])?;
+    }
+    Ok(())
+}
+
+impl Keeper for Store {
+    fn forget(&self, latches: &[i64]) {
+        let latches = latches.to_vec();
+        let submitted = self.submit(settling(Durability::Full), move |connection, _| {
+            for id in &latches {
+                connection.prepare_cached("DELETE FROM latch WHERE id = ?1")?.execute([id])?;
+            }
+            Ok(())
+        });
+        if let Err(error) = submitted {
+            log::warn!("what was acknowledged may stay lit after the next start: {error}");
+        }
+    }
+
+    fn keep_mute(&self, until: Option<Timestamp>) {
+        let submitted = self.submit(settling(Durability::Full), move |connection, _| match until {
+            Some(until) => connection.execute(
+                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                [MUTED_UNTIL, &until.ms().to_string()],
+            ),
+            None => connection.execute("DELETE FROM meta WHERE key = ?1", [MUTED_UNTIL]),
+        });
+        if let Err(error) = submitted {
+            log::warn!("the next start will not know that the buzzer is muted, or no longer is: {error}");
+        }
+    }
+}
+
+impl Reader {
+    /// What stays lit, the oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn latches(&self) -> Result<Vec<Latch>, StoreError> {
+        let read = || {
+            let mut statement = self.connection().prepare("SELECT * FROM latch ORDER BY id")?;
+            let rows = statement.query_map([], read)?;
+            rows.collect::<rusqlite::Result<Vec<Latch>>>()
+        };
+        read().map_err(StoreError::database("read what stays lit"))
+    }
+
+    /// Until when the buzzer is muted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn muted_until(&self) -> Result<Option<Timestamp>, StoreError> {
+        let query = "SELECT value FROM meta WHERE key = ?1";
+        let found: Option<String> = self
+            .connection()
+            .query_row(query, [MUTED_UNTIL], |row| row.get(0))
+            .optional()
+            .map_err(StoreError::database("read until when the buzzer is muted"))?;
+        Ok(found.and_then(|text| text.parse().ok()).map(Timestamp::from_ms))
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Latch> {
+    Ok(Latch {
+        id: row.get("id")?,
+        cue: row.get("cue")?,
+        source: row.get("source")?,
+        subject: row.get("subject")?,
+        what: row.get("what")?,
+        since: Timestamp::from_ms(row.get("since_ms")?),
+    })
+}
