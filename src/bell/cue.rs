@@ -362,6 +362,36 @@ mod tests {
         }
     }
 
+    /// The table in README.md, from what it describes.
+    #[test]
+    fn the_readme_shows_this_table() {
+        let mut table = String::from("| cue | LED | tune | priority |\n|---|---|---|---|\n");
+        for &(name, led, on_ms, off_ms, times, tune, priority) in DEFAULTS {
+            let light = match (times, off_ms) {
+                (1, 0) => format!("{led}, {on_ms} ms"),
+                _ => format!("{led}, {times} × {on_ms}/{off_ms} ms"),
+            };
+            let ends = LATCHED.iter().find(|(latched, _)| *latched == name).map(|(_, kinds)| {
+                let kinds: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+                format!("; lit until {}", kinds.join(" or "))
+            });
+            table += &format!("| `{name}` | {light}{} | `{tune}` | {priority} |\n", ends.unwrap_or_default());
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let readme = std::fs::read_to_string(path).unwrap();
+        if readme.contains(&table) {
+            return;
+        }
+        let accepts = std::env::var_os("HOOKBELL_ACCEPT").is_some();
+        assert!(
+            accepts,
+            "README.md shows other cues; HOOKBELL_ACCEPT=1 cargo test --lib readme_shows puts these there"
+        );
+        let begin = readme.find("| cue | LED |").or_else(|| readme.find("DEFAULT-CUES\n")).unwrap();
+        let end = begin + readme[begin..].find("\n\n").unwrap() + 1;
+        std::fs::write(path, format!("{}{table}{}", &readme[..begin], &readme[end..])).unwrap();
+    }
+
     #[test]
     fn what_stays_lit_can_end() {
         for (name, cue) in default_cues().iter().filter(|(_, cue)| cue.latch) {

@@ -57,12 +57,14 @@ pub struct Ring<'a> {
     pub received: Option<Timestamp>,
     /// Whose ring it is: see [`Bell::when_shown`].
     pub mark: Option<i64>,
+    /// Somebody asked for it, and wants to hear it at any time of the day.
+    pub by_hand: bool,
 }
 
 impl<'a> Ring<'a> {
-    /// Somebody rings a cue by its name.
+    /// Something that happens now.
     pub fn now(name: &'a str, severity: Severity) -> Ring<'a> {
-        Ring { name, severity, received: None, mark: None }
+        Ring { name, severity, received: None, mark: None, by_hand: false }
     }
 }
 
@@ -124,11 +126,6 @@ impl Bell {
         Bell { shared: Arc::clone(shared) }
     }
 
-    /// Whether there is a cue of this name.
-    pub fn has(&self, name: &str) -> bool {
-        self.shared.settings.cues.contains_key(name)
-    }
-
     /// The cues and wires that it was made with.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
@@ -152,7 +149,7 @@ impl Bell {
             priority: cue.priority.into(),
             score: Score::of(&cue, &self.shared.wires),
             is_fresh: !is_stale,
-            even_if_quiet: cue.even_if_quiet,
+            even_if_quiet: cue.even_if_quiet || ring.by_hand,
             mark: ring.mark,
         })
     }
@@ -203,9 +200,13 @@ impl Bell {
         }
     }
 
-    /// What stays lit goes out; says what it was.
+    /// Whoever is at the desk has seen it: what plays and what waits is forgotten, and what stays lit goes out. Says what
+    /// that was.
     pub fn acknowledge(&self) -> Vec<Latch> {
-        let latches = self.shared.change(|desk, _| desk.acknowledge());
+        let latches = self.shared.change(|desk, _| {
+            desk.silence();
+            desk.acknowledge()
+        });
         for latch in &latches {
             log::info!("bell: acknowledged cue={} source={} subject={:?}", latch.cue, latch.source, latch.subject);
         }
@@ -270,12 +271,6 @@ impl Bell {
     /// How hookbell itself is, for the status LED.
     pub fn feel(&self, vitals: Vitals) {
         self.shared.change(|desk, now| desk.set_vitals(now, vitals));
-    }
-
-    /// Forgets what plays, what waits and what stays lit, and goes dark at once.
-    pub fn off(&self) {
-        self.shared.change(|desk, _| desk.silence());
-        self.acknowledge();
     }
 
     /// The bell right now.

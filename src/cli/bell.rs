@@ -144,7 +144,7 @@ fn do_here(settings: &Settings, command: &Command) -> Result<(), Failure> {
     match command {
         Command::Ring { cue } => {
             let own = OwnDesk::open(settings.bell.clone())?;
-            let taken = own.bell.ring(Ring::now(cue, Severity::Info));
+            let taken = own.bell.ring(Ring { by_hand: true, ..Ring::now(cue, Severity::Info) });
             own.finish(&taken)
         }
         Command::Off => {

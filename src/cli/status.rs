@@ -44,6 +44,8 @@ struct Addresses {
     fetched_at: Timestamp,
 }
 
+/// What stays lit that is shown; `--json` has all.
+const LATCHES_SHOWN: usize = 5;
 /// Addresses that are shown; `--json` has more of them.
 const REFUSALS_SHOWN: usize = 5;
 const REFUSALS_MAX: u32 = 100;
@@ -90,6 +92,27 @@ fn refused(refusal: &RefusalCount) -> String {
     format!("refused{at}: {count} from {from}, the last {last_at} with {status}{why}")
 }
 
+/// The desk in words: what drives it, what is wrong, what is silent, what stays lit.
+fn desk(bell: &Value) -> Vec<String> {
+    let Some(board) = bell["board"].as_str() else { return Vec::new() };
+    let mut first = format!("bell: {board}");
+    match (bell["muted_until"].as_str(), bell["is_quiet"].as_bool()) {
+        (Some(until), _) => first += &format!(", muted until {until}"),
+        (None, Some(true)) => first += ", silent at this hour",
+        (None, _) => {}
+    }
+    let mut lines = vec![first];
+    let parts = bell["lines"].as_array().into_iter().flatten().chain([&bell["button"]]);
+    let mut errors: Vec<&str> = parts.filter_map(|part| part["error"].as_str()).collect();
+    errors.extend(bell["error"].as_str().filter(|error| !errors.contains(error)));
+    lines.extend(errors.iter().map(|error| format!("  broken: {}", table::printable(error))));
+    for latch in bell["latched"].as_array().into_iter().flatten().take(LATCHES_SHOWN) {
+        let text = |key: &str| table::printable(latch[key].as_str().unwrap_or_default());
+        lines.push(format!("  lit: {} {} since {}", text("cue"), text("subject"), text("since")));
+    }
+    lines
+}
+
 fn print(report: &Report) -> Result<(), Failure> {
     let pid = |pid: Option<u32>| pid.map_or("not running".to_owned(), |pid| format!("pid {pid}"));
     match report.state {
@@ -100,12 +123,8 @@ fn print(report: &Report) -> Result<(), Failure> {
     if let Some(trouble) = report.service.pointer("/storage").and_then(Value::as_str) {
         print_line(&format!("storage: {trouble}"))?;
     }
-    if let Some(board) = report.service.pointer("/bell/board").and_then(Value::as_str) {
-        let error = report.service.pointer("/bell/error").and_then(Value::as_str);
-        print_line(&match error {
-            Some(error) => format!("bell: {board}, broken: {}", table::printable(error)),
-            None => format!("bell: {board}"),
-        })?;
+    for line in desk(&report.service["bell"]) {
+        print_line(&line)?;
     }
     let counts: Vec<String> = report.deliveries.iter().map(|(status, count)| format!("{count} {status}")).collect();
     print_line(&match counts.is_empty() {

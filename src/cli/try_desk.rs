@@ -22,6 +22,8 @@ use crate::{
 
 /// Somebody who wants to press will have pressed by then.
 const PRESS_WITHIN: Duration = Duration::from_secs(15);
+/// A part is shown for less than this, even when something else has to end before it.
+const PLAYS_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// One part is tried so often, and then it is called broken.
 const REPEATS_MAX: u32 = 20;
@@ -191,7 +193,15 @@ impl Desk {
 
     fn play(&self, name: &str) -> Result<(), Failure> {
         match self {
-            Desk::Service(path) => ask(path, &Request::Try { line: name.to_owned() }).map(drop),
+            Desk::Service(path) => {
+                ask(path, &Request::Try { line: name.to_owned() })?;
+                // The next one would wait for this one, and be answered before it is seen.
+                let (until, rest) = (Instant::now() + PLAYS_WITHIN, Wake::new());
+                while !self.state()?["playing"].is_null() && Instant::now() < until {
+                    rest.wait(LOOK_EVERY);
+                }
+                Ok(())
+            }
             Desk::Own(own) => match try_own(&own.bell, name) {
                 Taken::Skipped(note) => Err(Failure::Failed(note)),
                 Taken::Queued | Taken::Merged => {
@@ -224,4 +234,24 @@ impl Desk {
 
 fn try_own(bell: &Bell, name: &str) -> Taken {
     bell.try_line(name).unwrap_or_else(|| Taken::Skipped(format!("nothing on the desk is called {name:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bell::{Led, Pin, Settings};
+
+    #[test]
+    fn what_somebody_did_not_see_is_named() {
+        let leds = [("red", 17), ("green", 27)].map(|(name, bcm)| (name.to_owned(), Led::Plain(Pin::plain(bcm))));
+        let own = || Desk::Own(OwnDesk::open(Settings { leds: leds.clone().into(), ..Settings::default() }).unwrap());
+        let told = |answers: &str| match walk(&own(), &mut answers.as_bytes()) {
+            Ok(()) => "all is well".to_owned(),
+            Err(failure) => failure.to_string(),
+        };
+        assert_eq!(told("r\nwhat?\ny\nn\n"), "did not work: red");
+        assert_eq!(told("y\nq\n"), "not all was tried");
+        assert_eq!(told("\n\n"), "all is well");
+        assert_eq!(told(""), "not all was tried", "nobody answers");
+    }
 }

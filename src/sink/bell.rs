@@ -26,6 +26,7 @@ impl Sink for BellSink {
             severity: parcel.event.severity,
             received: Some(parcel.received),
             mark: Some(parcel.dispatch),
+            by_hand: false,
         };
         match self.bell.ring(ring) {
             Taken::Queued => Outcome::Done { receipt: Some(format!("played {cue}")) },

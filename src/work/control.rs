@@ -44,9 +44,9 @@ pub enum Request {
         /// The line's name.
         line: String,
     },
-    /// Dark and silent now.
+    /// Dark and silent now; what stays lit is acknowledged.
     Off,
-    /// What stays lit goes out.
+    /// The same, by another name.
     Ack,
     /// Silent for so long; without a time: no longer.
     Mute {
@@ -171,23 +171,19 @@ impl Control {
                 self.wakes.iter().for_each(Wake::wake);
                 json!({ "ok": true })
             }
-            Request::Ring { cue } => taken(self.bell.ring(Ring::now(&cue, Severity::Info))),
+            Request::Ring { cue } => taken(self.bell.ring(Ring { by_hand: true, ..Ring::now(&cue, Severity::Info) })),
             Request::Test => taken(self.bell.test()),
             Request::Try { line } => match self.bell.try_line(&line) {
                 Some(tried) => taken(tried),
                 None => json!({ "error": format!("nothing on the desk is called {line:?}") }),
             },
-            Request::Ack => json!({ "ok": true, "acknowledged": self.bell.acknowledge() }),
+            Request::Off | Request::Ack => json!({ "ok": true, "acknowledged": self.bell.acknowledge() }),
             Request::Mute { ms } => {
                 self.bell.mute(ms.map(Duration::from_millis));
                 json!({ "ok": true, "muted_until": self.bell.state().muted_until })
             }
             Request::Press { gesture } => {
                 self.bell.press(gesture);
-                json!({ "ok": true })
-            }
-            Request::Off => {
-                self.bell.off();
                 json!({ "ok": true })
             }
             Request::Status => (self.status)(),

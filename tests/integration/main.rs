@@ -10,6 +10,7 @@ mod again;
 mod breaker;
 mod commands;
 mod crash;
+mod desk;
 mod faults;
 mod invariants;
 mod main_job;

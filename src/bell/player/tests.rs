@@ -142,7 +142,7 @@ fn off_darkens_at_once_and_forgets_what_waits() {
     assert_eq!((state.playing.as_deref(), state.queued), (Some("long"), 1));
     assert!(state.lines.iter().any(|line| line.name == "green" && line.lit));
     let asked = Instant::now();
-    rig.bell.off();
+    assert!(rig.bell.acknowledge().is_empty());
     rig.expect(&["green 0"]);
     assert!(asked.elapsed() < Duration::from_secs(5), "it lasts ten by itself");
     // And it plays on.
