@@ -299,11 +299,11 @@ impl Daemon {
         let keeper: Arc<dyn bell::Keeper> = Arc::new(self.store.clone());
         let parts = bell::Parts { clock: clock.clone(), newest: self.store.newest(), keeper: Some(keeper) };
         let (bell, player) = bell::player::new(settings.bell.clone(), parts);
-        let kept = self.store.reader().and_then(|reader| Ok((reader.latches()?, reader.muted_until()?)));
+        let kept = self.store.reader().and_then(|reader| Ok((reader.latches()?, reader.mute()?)));
         match kept {
-            Ok((latches, muted_until)) => {
+            Ok((latches, mute)) => {
                 bell.show_all(latches);
-                bell.restore_mute(muted_until);
+                bell.restore_mute(mute);
             }
             Err(error) => log::warn!("the desk begins dark: {error}"),
         }

@@ -57,6 +57,8 @@ pub(super) struct Request {
     /// Whether it is news, and not what an outage has left behind.
     pub(super) is_fresh: bool,
     pub(super) even_if_quiet: bool,
+    /// Whether it sounds while the buzzer is muted: somebody wants to know whether it can.
+    pub(super) even_if_muted: bool,
     /// Whose ring it is.
     pub(super) mark: Option<i64>,
 }
@@ -65,7 +67,7 @@ pub(super) struct Request {
 #[derive(Clone, Debug)]
 struct Voice {
     request: Request,
-    /// Whose rings these are, as far as they said, [`MARKS_MAX`] at most.
+    /// Whose rings it was not told of yet that they are shown, [`MARKS_MAX`] at most.
     marks: Vec<i64>,
     rings: u32,
     began: Duration,
@@ -106,6 +108,8 @@ pub(super) struct Desk {
     /// In the order in which one covers the other.
     latched: Vec<Lit>,
     expired: Vec<i64>,
+    /// The newest latch that was ever here.
+    newest: i64,
     begun: Vec<i64>,
     muted_until: Option<Duration>,
     vitals: Vitals,
@@ -126,6 +130,7 @@ impl Desk {
             rests_until: None,
             latched: Vec::new(),
             expired: Vec::new(),
+            newest: 0,
             begun: Vec::new(),
             muted_until: None,
             vitals: Vitals::default(),
@@ -138,11 +143,7 @@ impl Desk {
     /// Rings. `is_hushed` says whether all but the most important is silent now.
     pub(super) fn ring(&mut self, now: Duration, request: Request, is_hushed: &dyn Fn() -> bool) -> Taken {
         self.advance(now, is_hushed);
-        let all = self.playing.iter_mut().chain(&mut self.interrupted).chain(&mut self.waiting);
-        if let Some(same) = all.into_iter().find(|voice| voice.request.name == request.name) {
-            same.rings = same.rings.saturating_add(1);
-            let marks = request.mark.filter(|_| same.marks.len() < MARKS_MAX);
-            same.marks.extend(marks);
+        if self.merge(&request, is_hushed) {
             return Taken::Merged;
         }
         let priority = request.priority;
@@ -174,6 +175,37 @@ impl Desk {
         Taken::Queued
     }
 
+    /// Counts a ring for the same cue, where there is one that stands for both: it is being shown, will be again, or waits.
+    fn merge(&mut self, request: &Request, is_hushed: &dyn Fn() -> bool) -> bool {
+        let is_same = |voice: &&mut Voice| voice.request.name == request.name;
+        // What has begun in silence does not stand for what is to be heard.
+        let stands_for = |begun: &Request| {
+            (begun.is_fresh || !request.is_fresh) && (begun.even_if_quiet || !request.even_if_quiet || !is_hushed())
+        };
+        let busy_until = self.playing.as_ref().map(Voice::ends).unwrap_or_default();
+        if let Some(playing) = self.playing.iter_mut().find(is_same).filter(|voice| stands_for(&voice.request)) {
+            playing.rings = playing.rings.saturating_add(1);
+            self.begun.extend(request.mark);
+            return true;
+        }
+        let returns = |voice: &&mut Voice| is_same(voice) && voice.ends() > busy_until && stands_for(&voice.request);
+        let behind = match self.interrupted.iter_mut().find(returns) {
+            Some(voice) => voice,
+            None => match self.waiting.iter_mut().find(is_same) {
+                Some(voice) => {
+                    voice.request.is_fresh |= request.is_fresh;
+                    voice.request.even_if_quiet |= request.even_if_quiet;
+                    voice
+                }
+                None => return false,
+            },
+        };
+        behind.rings = behind.rings.saturating_add(1);
+        let mark = request.mark.filter(|_| behind.marks.len() < MARKS_MAX);
+        behind.marks.extend(mark);
+        true
+    }
+
     /// Lets time pass up to this moment: cues end and begin, latches end.
     pub(super) fn advance(&mut self, to: Duration, is_hushed: &dyn Fn() -> bool) {
         loop {
@@ -183,7 +215,10 @@ impl Desk {
                 let waits = self.waiting.first().map(|first| first.request.priority);
                 match self.interrupted.pop_if(|voice| waits.is_none_or(|waits| waits <= voice.request.priority)) {
                     // Its light goes on where it would be by now. Half a tune would only be noise.
-                    Some(back) => self.playing = Some(Voice { sounds: false, ..back }),
+                    Some(mut back) => {
+                        self.begun.append(&mut back.marks);
+                        self.playing = Some(Voice { sounds: false, ..back });
+                    }
                     None => self.rests_until = waits.map(|_| ends + REST),
                 }
             } else if let Some(begins) = self.rests_until.filter(|begins| self.playing.is_none() && *begins <= to)
@@ -202,7 +237,7 @@ impl Desk {
         }
     }
 
-    fn begin(&mut self, voice: Voice, at: Duration, is_hushed: &dyn Fn() -> bool) {
+    fn begin(&mut self, mut voice: Voice, at: Duration, is_hushed: &dyn Fn() -> bool) {
         let request = &voice.request;
         let sounds = request.is_fresh && request.score.sound.is_some() && (request.even_if_quiet || !is_hushed());
         log::debug!("bell: plays cue={:?} rings={} sounds={sounds}", request.name, voice.rings);
@@ -210,7 +245,7 @@ impl Desk {
         for lit in self.latched.iter_mut().filter(|lit| lit.latch.cue == request.name && lit.began <= at) {
             lit.began = at;
         }
-        self.begun.extend(&voice.marks);
+        self.begun.append(&mut voice.marks);
         self.rests_until = None;
         self.playing = Some(Voice { began: at, sounds, ..voice });
     }
@@ -242,6 +277,7 @@ impl Desk {
         lights: Vec<(usize, Wave)>,
         left: Duration,
     ) {
+        self.newest = self.newest.max(latch.id);
         self.latched.retain(|lit| !lit.latch.is_about_the_same(&latch));
         if self.latched.len() >= LATCHES_MAX {
             let oldest = (0..self.latched.len()).min_by_key(|place| self.latched[*place].latch.id);
@@ -255,6 +291,16 @@ impl Desk {
     /// Ends these latches.
     pub(super) fn clear(&mut self, ids: &[i64]) {
         self.latched.retain(|lit| !ids.contains(&lit.latch.id));
+    }
+
+    /// Ends all latches but these.
+    pub(super) fn keep_only(&mut self, ids: &[i64]) {
+        self.latched.retain(|lit| ids.contains(&lit.latch.id));
+    }
+
+    /// The newest latch that was ever here. What is not newer and is not here has been put out.
+    pub(super) fn newest(&self) -> i64 {
+        self.newest
     }
 
     /// Ends all latches, and says which there were.
@@ -311,7 +357,12 @@ impl Desk {
         let latched =
             self.latched.iter().flat_map(|lit| lit.lights.iter().map(|(line, wave)| (*line, wave, lit.began)));
         let playing = self.playing.iter().flat_map(|voice| {
-            let sound = voice.request.score.sound.iter().filter(|_| voice.sounds && self.muted_until.is_none());
+            let sound = voice
+                .request
+                .score
+                .sound
+                .iter()
+                .filter(|_| voice.sounds && (voice.request.even_if_muted || self.muted_until.is_none()));
             voice.request.score.lights.iter().chain(sound).map(|(line, wave)| (*line, wave, voice.began))
         });
         beneath.into_iter().chain(latched).chain(playing)
@@ -331,9 +382,9 @@ impl Desk {
 
     /// The first moment after this one at which anything may change, unless somebody rings.
     pub(super) fn next(&self, after: Duration) -> Option<Duration> {
-        let edges = self.layers().filter_map(|(_, wave, began)| {
-            let offset = after.checked_sub(began)?;
-            wave.next(offset).map(|next| began.saturating_add(next))
+        let edges = self.layers().filter_map(|(_, wave, began)| match after.checked_sub(began) {
+            Some(offset) => wave.next(offset).map(|next| began.saturating_add(next)),
+            None => Some(began),
         });
         let voices = self.playing.as_ref().map(Voice::ends);
         let rest = self.rests_until.filter(|_| self.playing.is_none());

@@ -13,7 +13,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Changed, Edge, Gesture, Keeper, Latch, Level, Line, Settings, Taken, Vitals, Wires, cue,
+    Changed, Edge, Gesture, Keeper, Latch, Level, Line, Mute, Settings, Taken, Vitals, Wires, cue,
     desk::{Desk, Request},
     score::Score,
 };
@@ -29,7 +29,7 @@ pub const MUTE_FOR: Duration = Duration::from_secs(3600);
 /// Edges that a watcher may lag behind before it loses some: several of the longest default cues.
 const WATCH_MAX: usize = 256;
 
-/// What [`Bell::test`] is called while it plays, and what [`Bell::count`] is.
+/// What [`Bell::test`] is called while it plays, and what that of a double press.
 const ROLL_CALL: &str = "every line in turn";
 const COUNT: &str = "how much waits";
 
@@ -150,6 +150,7 @@ impl Bell {
             score: Score::of(&cue, &self.shared.wires),
             is_fresh: !is_stale,
             even_if_quiet: cue.even_if_quiet || ring.by_hand,
+            even_if_muted: false,
             mark: ring.mark,
         })
     }
@@ -167,19 +168,20 @@ impl Bell {
 
     /// Plays every wired line in turn, before anything else.
     pub fn test(&self) -> Taken {
-        self.play_by_hand(ROLL_CALL, Score::roll_call(&self.shared.wires))
+        self.play_by_hand(ROLL_CALL, Score::roll_call(&self.shared.wires), true)
     }
 
     /// Plays one line alone, by its name; `None` when nothing is called like that.
     pub fn try_line(&self, name: &str) -> Option<Taken> {
         let line = self.shared.wires.lines.iter().position(|line| line.name == name)?;
-        Some(self.play_by_hand(name, Score::one(&self.shared.wires, line)))
+        Some(self.play_by_hand(&format!("{name} alone"), Score::one(&self.shared.wires, line), true))
     }
 
     /// What somebody at the desk asked for sounds at any time of the day.
-    fn play_by_hand(&self, name: &str, score: Score) -> Taken {
+    fn play_by_hand(&self, name: &str, score: Score, even_if_muted: bool) -> Taken {
         let (name, even_if_quiet) = (name.to_owned(), true);
-        self.take(Request { name, priority: BY_HAND, score, is_fresh: true, even_if_quiet, mark: None })
+        let (priority, is_fresh, mark) = (BY_HAND, true, None);
+        self.take(Request { name, priority, score, is_fresh, even_if_quiet, even_if_muted, mark })
     }
 
     /// Does what a gesture at the button means.
@@ -193,7 +195,8 @@ impl Bell {
             Gesture::Double => {
                 let waiting = lock(&self.shared.queue_size).as_ref().map_or(0, |count| count());
                 log::info!("bell: {waiting} dispatches are still to be delivered");
-                if let Taken::Skipped(why) = self.play_by_hand(COUNT, Score::count(&self.shared.wires, waiting)) {
+                let count = Score::count(&self.shared.wires, waiting);
+                if let Taken::Skipped(why) = self.play_by_hand(COUNT, count, false) {
                     log::info!("bell: cannot say how much waits: {why}");
                 }
             }
@@ -218,27 +221,33 @@ impl Bell {
     pub fn mute(&self, duration: Option<Duration>) {
         let wall = self.shared.parts.clock.wall();
         self.shared.change(|desk, now| desk.mute(duration.map(|duration| now.saturating_add(duration))));
-        let until = duration.map(|duration| wall.plus(duration));
-        match until {
-            Some(until) => log::info!("bell: muted until={until}"),
+        let mute = duration.map(|asked| Mute { until: wall.plus(asked), asked });
+        match &mute {
+            Some(mute) => log::info!("bell: muted until={}", mute.until),
             None => log::info!("bell: not muted any more"),
         }
         if let Some(keeper) = &self.shared.parts.keeper {
-            keeper.keep_mute(until);
+            keeper.keep_mute(mute);
         }
     }
 
-    /// Shows these and no others as what stays lit.
+    /// Shows these as what stays lit, and no others. What was put out here before stays out: that it is still kept only
+    /// means that forgetting it was not written yet.
     pub fn show_all(&self, latches: Vec<Latch>) {
-        let before = self.shared.change(|desk, _| desk.acknowledge());
-        let before = Changed::Ended(before.into_iter().map(|latch| latch.id).collect());
-        self.show(std::iter::once(before).chain(latches.into_iter().map(Changed::Began)).collect());
+        let ids: Vec<i64> = latches.iter().map(|latch| latch.id).collect();
+        let newest = self.shared.change(|desk, _| {
+            desk.keep_only(&ids);
+            desk.newest()
+        });
+        self.show(latches.into_iter().filter(|latch| latch.id > newest).map(Changed::Began).collect());
     }
 
     /// Takes up how long it was muted when the last process ended.
-    pub fn restore_mute(&self, muted_until: Option<Timestamp>) {
-        let left = muted_until.map(|until| until.since(self.shared.parts.clock.wall()));
-        if let Some(left) = left.filter(|left| !left.is_zero()) {
+    pub fn restore_mute(&self, mute: Option<Mute>) {
+        let Some(Mute { until, asked }) = mute else { return };
+        // A clock that stands in 1970 must not make an hour of it half a century.
+        let left = until.since(self.shared.parts.clock.wall()).min(asked);
+        if !left.is_zero() {
             self.shared.change(|desk, now| desk.mute(Some(now.saturating_add(left))));
         }
     }
@@ -331,8 +340,9 @@ impl Bell {
 
     fn take(&self, request: Request) -> Taken {
         let shared = &self.shared;
-        let now = shared.now();
         let mut inner = shared.lock();
+        // Under the lock: moments must not go back.
+        let now = shared.now();
         if inner.ended {
             return Taken::Skipped("the bell has stopped".to_owned());
         }
@@ -347,16 +357,8 @@ impl Bell {
         if let Some(Some(error)) = problems.first().filter(|_| problems.iter().all(|problem| problem.is_some())) {
             return Taken::Skipped(format!("the bell cannot play: {error}"));
         }
-        let is_playing = inner.desk.playing().is_some_and(|(name, _)| name == request.name);
-        let mark = request.mark.filter(|_| is_playing);
         inner.note_news(now);
         let taken = inner.desk.ring(now, request, &|| shared.is_hushed());
-        if taken == Taken::Merged
-            && let (Some(mark), Some(when_shown)) = (mark, &inner.when_shown)
-        {
-            // It is being shown.
-            when_shown(&[mark], shared.parts.clock.wall());
-        }
         drop(inner);
         shared.news.notify_one();
         taken
@@ -453,8 +455,8 @@ impl Shared {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Desk, Duration) -> T) -> T {
-        let now = self.now();
         let mut inner = self.lock();
+        let now = self.now();
         inner.note_news(now);
         inner.desk.advance(now, &|| self.is_hushed());
         let changed = change(&mut inner.desk, now);

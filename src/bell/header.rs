@@ -263,7 +263,7 @@ pub struct Wire<'a> {
     pub bcm: u32,
     /// What hangs on it.
     pub part: Kind,
-    /// Whether a low level switches it on. Says nothing of a button, which always stands between its pin and ground.
+    /// Whether a low level switches it on; of a button: whether pressing it makes the level low.
     pub active_low: bool,
     /// Of one colour of an RGB LED: what the whole is called. Its colours share one leg.
     pub common: Option<&'a str>,
@@ -327,8 +327,8 @@ pub fn ends(wires: &[Wire<'_>]) -> Vec<Ends> {
         };
         let power = |power| nearest(pin, |role| role == power);
         let (ground, supply) = match (wire.part, wire.active_low) {
-            (Kind::Led | Kind::PassiveBuzzer, false) | (Kind::Button, _) => (ground(), None),
-            (Kind::Led | Kind::PassiveBuzzer, true) => (None, power(Power3v3)),
+            (Kind::Led | Kind::PassiveBuzzer, false) | (Kind::Button, true) => (ground(), None),
+            (Kind::Led | Kind::PassiveBuzzer, true) | (Kind::Button, false) => (None, power(Power3v3)),
             (Kind::ActiveBuzzer, false) => (ground(), power(Power5v)),
             (Kind::ActiveBuzzer, true) => (ground(), power(Power3v3)),
         };

@@ -126,6 +126,15 @@ pub trait Keeper: Send + Sync {
     /// Forgets these latches.
     fn forget(&self, latches: &[i64]);
 
-    /// Keeps until when the desk is muted; `None`: not any more.
-    fn keep_mute(&self, until: Option<Timestamp>);
+    /// Keeps that the desk is muted; `None`: not any more.
+    fn keep_mute(&self, mute: Option<Mute>);
+}
+
+/// The buzzer is silent for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mute {
+    /// Until then.
+    pub until: Timestamp,
+    /// For so long at most, whatever the clock says.
+    pub asked: Duration,
 }

@@ -5,6 +5,7 @@
 //! says of that moment. How late it comes is part of every edge; it delays no other.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, PoisonError, mpsc::TrySendError},
     time::{Duration, Instant},
 };
@@ -28,7 +29,7 @@ pub const RETRY_EVERY: Duration = Duration::from_secs(30);
 const LATE_MAX: Duration = Duration::from_secs(1);
 
 /// Makes the two halves of the bell, and opens the board, so that what is wrong with it is known at the start. It never
-/// fails: see [`State::error`].
+/// fails: see [`State::error`](super::State::error).
 pub fn new(settings: Settings, parts: Parts) -> (Bell, Player) {
     with_retry(settings, parts, RETRY_EVERY)
 }
@@ -36,7 +37,7 @@ pub fn new(settings: Settings, parts: Parts) -> (Bell, Player) {
 fn with_retry(settings: Settings, parts: Parts, retry_every: Duration) -> (Bell, Player) {
     let shared = Shared::new(settings, parts);
     let bell = Bell::of(&shared);
-    let mut player = Player { shared, board: None, retry_every, retry_at: None, complained: None };
+    let mut player = Player { shared, board: None, retry_every, retry_at: None, complained: BTreeSet::new() };
     player.repair();
     (bell, player)
 }
@@ -81,8 +82,8 @@ pub struct Player {
     retry_every: Duration,
     /// When what is broken is tried again.
     retry_at: Option<Instant>,
-    /// The last error that was logged, until all works: what opens and breaks again and again is one fact.
-    complained: Option<String>,
+    /// The errors that were logged, until all works: what opens and breaks again and again is one fact.
+    complained: BTreeSet<String>,
 }
 
 /// What the player does next.
@@ -205,9 +206,9 @@ impl Player {
         if self.shared.lock().problems.iter().any(Option::is_some) {
             return;
         }
-        match self.complained.take() {
-            Some(_) => log::info!("bell: everything works again"),
-            None => {
+        match std::mem::take(&mut self.complained).is_empty() {
+            false => log::info!("bell: everything works again"),
+            true => {
                 let inner = self.shared.lock();
                 log::info!("bell: ready board={:?} lines={}", inner.board, inner.shown.len());
             }
@@ -232,9 +233,10 @@ impl Player {
 
     fn complain(&mut self, error: &str) {
         self.retry_at.get_or_insert(Instant::now() + self.retry_every);
-        if self.complained.as_deref() != Some(error) {
+        // Each line has a few; whoever makes up new ones is told of no more.
+        const COMPLAINTS_MAX: usize = 100;
+        if self.complained.len() < COMPLAINTS_MAX && self.complained.insert(error.to_owned()) {
             log::warn!("bell: {error}; trying again every {} s", self.retry_every.as_secs());
-            self.complained = Some(error.to_owned());
         }
     }
 

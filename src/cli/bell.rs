@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{Failure, Global, print_line, try_desk, wiring};
 use crate::{
-    bell::{self, Bell, Edge, Gesture, Keeper, MUTE_FOR, Presses, Ring, Taken},
+    bell::{self, Bell, Edge, Gesture, MUTE_FOR, Mute, Presses, Ring, Taken},
     config::Settings,
     event::Severity,
     store::{Role, RoleLock, Store},
@@ -40,7 +40,7 @@ pub(super) enum Command {
         #[arg(long)]
         no_ask: bool,
     },
-    /// Dark and silent now; what stays lit is acknowledged
+    /// Dark and silent now: acknowledges, or where no service runs darkens the pins
     Off,
     /// Acknowledge: what stays lit goes out
     Ack,
@@ -149,30 +149,25 @@ fn do_here(settings: &Settings, command: &Command) -> Result<(), Failure> {
         }
         Command::Off => {
             // Opening and leaving a board is what darkens it. The database is not touched: this also runs after a crash.
-            let own = OwnDesk::open(settings.bell.clone())?;
-            own.finish(&Taken::Queued)
+            let board = OwnDesk::open(bell::Settings { button: None, ..settings.bell.clone() })?.close()?;
+            print_line(&format!("dark, by the {board} board"))
         }
         Command::Ack => {
             let forgotten = with_store(settings, |store| {
                 let latches = store.reader()?.latches()?;
-                store.forget(&latches.iter().map(|latch| latch.id).collect::<Vec<_>>());
+                store.forget_latches(&latches.iter().map(|latch| latch.id).collect::<Vec<_>>())?;
                 Ok(latches.len())
             })?;
             print_line(&format!("no service runs; {forgotten} will not be lit at the next start"))
         }
         Command::Mute { duration } => {
-            let until = SystemClock.wall().plus(duration.unwrap_or(MUTE_FOR));
-            with_store(settings, |store| {
-                store.keep_mute(Some(until));
-                Ok(())
-            })?;
+            let asked = duration.unwrap_or(MUTE_FOR);
+            let until = SystemClock.wall().plus(asked);
+            with_store(settings, |store| store.remember_mute(Some(Mute { until, asked })))?;
             print_line(&format!("no service runs; one that starts before {until} will be mute until then"))
         }
         Command::Unmute => {
-            with_store(settings, |store| {
-                store.keep_mute(None);
-                Ok(())
-            })?;
+            with_store(settings, |store| store.remember_mute(None))?;
             print_line("no service runs; the next one will not be muted")
         }
         Command::Press { .. } => Err(Failure::Failed("no service runs that a button could be pressed of".to_owned())),
@@ -181,7 +176,7 @@ fn do_here(settings: &Settings, command: &Command) -> Result<(), Failure> {
     }
 }
 
-/// Opens the database as the worker does, so that none can start meanwhile, and waits for what was changed.
+/// Opens the database as the worker does, so that none can start meanwhile.
 fn with_store<T>(
     settings: &Settings,
     change: impl FnOnce(&Store) -> Result<T, crate::store::StoreError>,
@@ -236,17 +231,26 @@ impl OwnDesk {
 
     /// Plays to the end and leaves the desk dark.
     pub(super) fn finish(self, taken: &Taken) -> Result<(), Failure> {
-        let state = self.wait_until_played();
+        self.wait_until_played();
+        let board = self.close()?;
+        match taken {
+            Taken::Skipped(note) => Err(Failure::Failed(note.clone())),
+            Taken::Queued | Taken::Merged => print_line(&format!("played on the {board} board")),
+        }
+    }
+
+    /// Leaves the desk dark, and says what drove it, or what was wrong with it.
+    fn close(self) -> Result<String, Failure> {
+        let state = self.bell.state();
         self.bell.stop();
         for thread in self.threads {
             if thread.join().is_err() {
                 return Err(Failure::Failed("a thread of the desk has panicked".to_owned()));
             }
         }
-        match (taken, state.error) {
-            (_, Some(error)) => Err(Failure::Failed(error)),
-            (Taken::Skipped(note), None) => Err(Failure::Failed(note.clone())),
-            (Taken::Queued | Taken::Merged, None) => print_line(&format!("played on the {} board", state.board)),
+        match state.error {
+            Some(error) => Err(Failure::Failed(error)),
+            None => Ok(state.board),
         }
     }
 }

@@ -162,7 +162,12 @@ impl Desk {
         match self {
             Desk::Service(path) => {
                 ask(&path, &Request::Test)?;
-                print_line("done by the running service")
+                let state = ask(&path, &Request::Status)?.unwrap_or_default()["bell"].take();
+                let parts = state["lines"].as_array().into_iter().flatten().chain([&state["button"]]);
+                match parts.filter_map(|part| part["error"].as_str()).next() {
+                    Some(error) => Err(Failure::Failed(error.to_owned())),
+                    None => print_line("done by the running service"),
+                }
             }
             Desk::Own(own) => {
                 let taken = own.bell.test();

@@ -1,17 +1,25 @@
 //! What stays lit on the desk, and until when it is muted. Owns the rows; refuses to know which events light and which put
 //! out: that comes with what is routed.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Store, StoreError, inbox::settling, report::Reader, writer::Durability};
+use super::{
+    Store, StoreError,
+    inbox::settling,
+    keep_text,
+    report::Reader,
+    writer::{Durability, Ticket},
+};
 use crate::{
-    bell::{Changed, Keeper, LATCHES_MAX, Latch, latch::Change},
+    bell::{Changed, Keeper, LATCHES_MAX, Latch, Mute, latch::Change},
     event::Event,
-    time::Timestamp,
+    time::{Timestamp, duration_ms},
 };
 
-/// Where [`Store::remember`] would keep it.
-const MUTED_UNTIL: &str = "muted_until_ms";
+/// Until when, and how long that was: milliseconds, with a blank between.
+const MUTED: &str = "muted";
 
 /// Does to latches what an event does, and says what changed. A run that is older than one that is known says nothing about
 /// now; the caller has noted this one.
@@ -71,29 +79,52 @@ pub(super) fn apply(
     Ok(())
 }
 
-impl Keeper for Store {
-    fn forget(&self, latches: &[i64]) {
+impl Store {
+    /// Forgets these latches; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn forget_latches(&self, latches: &[i64]) -> Result<(), StoreError> {
+        self.submit_forgetting(latches)?.wait_for_ever()
+    }
+
+    /// Keeps that the desk is muted, or not any more; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn remember_mute(&self, mute: Option<Mute>) -> Result<(), StoreError> {
+        self.submit_mute(mute)?.wait_for_ever()
+    }
+
+    fn submit_forgetting(&self, latches: &[i64]) -> Result<Ticket<()>, StoreError> {
         let latches = latches.to_vec();
-        let submitted = self.submit(settling(Durability::Full), move |connection, _| {
+        self.submit(settling(Durability::Full), move |connection, _| {
             for id in &latches {
                 connection.prepare_cached("DELETE FROM latch WHERE id = ?1")?.execute([id])?;
             }
             Ok(())
-        });
-        if let Err(error) = submitted {
+        })
+    }
+
+    fn submit_mute(&self, mute: Option<Mute>) -> Result<Ticket<()>, StoreError> {
+        self.submit(settling(Durability::Full), move |connection, _| match mute {
+            Some(Mute { until, asked }) => {
+                keep_text(connection, MUTED, &format!("{} {}", until.ms(), duration_ms(asked)))
+            }
+            None => connection.execute("DELETE FROM meta WHERE key = ?1", [MUTED]).map(|_| ()),
+        })
+    }
+}
+
+impl Keeper for Store {
+    fn forget(&self, latches: &[i64]) {
+        if let Err(error) = self.submit_forgetting(latches) {
             log::warn!("what was acknowledged may stay lit after the next start: {error}");
         }
     }
 
-    fn keep_mute(&self, until: Option<Timestamp>) {
-        let submitted = self.submit(settling(Durability::Full), move |connection, _| match until {
-            Some(until) => connection.execute(
-                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                [MUTED_UNTIL, &until.ms().to_string()],
-            ),
-            None => connection.execute("DELETE FROM meta WHERE key = ?1", [MUTED_UNTIL]),
-        });
-        if let Err(error) = submitted {
+    fn keep_mute(&self, mute: Option<Mute>) {
+        if let Err(error) = self.submit_mute(mute) {
             log::warn!("the next start will not know that the buzzer is muted, or no longer is: {error}");
         }
     }
@@ -113,18 +144,22 @@ impl Reader {
         read().map_err(StoreError::database("read what stays lit"))
     }
 
-    /// Until when the buzzer is muted.
+    /// How the buzzer is muted.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn muted_until(&self) -> Result<Option<Timestamp>, StoreError> {
+    pub fn mute(&self) -> Result<Option<Mute>, StoreError> {
         let query = "SELECT value FROM meta WHERE key = ?1";
         let found: Option<String> = self
             .connection()
-            .query_row(query, [MUTED_UNTIL], |row| row.get(0))
+            .query_row(query, [MUTED], |row| row.get(0))
             .optional()
-            .map_err(StoreError::database("read until when the buzzer is muted"))?;
-        Ok(found.and_then(|text| text.parse().ok()).map(Timestamp::from_ms))
+            .map_err(StoreError::database("read whether the buzzer is muted"))?;
+        Ok(found.as_deref().and_then(|text| {
+            let (until_ms, asked_ms) = text.split_once(' ')?;
+            let asked = Duration::from_millis(asked_ms.parse().ok()?);
+            Some(Mute { until: Timestamp::from_ms(until_ms.parse().ok()?), asked })
+        }))
     }
 }
 

@@ -216,13 +216,7 @@ impl Store {
         let mut terms = inbox::settling(writer::Durability::Full);
         terms.deadline = Some(Instant::now() + PROBE_WITHIN);
         let probe = self
-            .submit(terms, |connection, now| {
-                connection.execute(
-                    "INSERT INTO meta (key, value) VALUES ('probe', ?1)
-                     ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                    [now.to_string()],
-                )
-            })
+            .submit(terms, |connection, now| keep_text(connection, "probe", &now.to_string()))
             .and_then(|ticket| ticket.wait(PROBE_WITHIN));
         match probe {
             Ok(_) => None,
@@ -236,12 +230,9 @@ impl Store {
     /// When the database cannot be written.
     pub fn remember(&self, name: &'static str, text: String) -> Result<(), StoreError> {
         let ticket = self.submit(inbox::settling(writer::Durability::Deferred), move |connection, _| {
-            connection.execute(
-                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                [name, &text],
-            )
+            keep_text(connection, name, &text)
         })?;
-        ticket.wait_for_ever().map(|_| ())
+        ticket.wait_for_ever()
     }
 
     /// Transactions that this process has committed.
@@ -309,6 +300,12 @@ fn free_bytes(path: &Path) -> std::io::Result<u64> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let found = rustix::fs::statvfs(directory)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Keeps a text under a name, in place of the one that was there.
+fn keep_text(connection: &Connection, name: &str, text: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    connection.execute(sql, [name, text]).map(|_| ())
 }
 
 fn newest(connection: &Connection) -> rusqlite::Result<Timestamp> {

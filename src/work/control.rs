@@ -171,7 +171,14 @@ impl Control {
                 self.wakes.iter().for_each(Wake::wake);
                 json!({ "ok": true })
             }
-            Request::Ring { cue } => taken(self.bell.ring(Ring { by_hand: true, ..Ring::now(&cue, Severity::Info) })),
+            Request::Ring { cue } => {
+                let mut answer = taken(self.bell.ring(Ring { by_hand: true, ..Ring::now(&cue, Severity::Info) }));
+                // Whoever rings wonders why nothing is heard.
+                if let Some(until) = self.bell.state().muted_until {
+                    answer["muted_until"] = json!(until);
+                }
+                answer
+            }
             Request::Test => taken(self.bell.test()),
             Request::Try { line } => match self.bell.try_line(&line) {
                 Some(tried) => taken(tried),

@@ -25,6 +25,7 @@ mod device {
         board::{
             Board, BoardError,
             pulses::{self, Pulses},
+            pwm::Patience,
         },
     };
 
@@ -41,7 +42,8 @@ mod device {
     pub(in crate::bell::board) fn open(settings: &Settings, wires: &Wires) -> Result<Box<dyn Board>, BoardError> {
         let header = find(settings.chip.as_deref())?;
         let taken = wires.lines.iter().map(|_| None).collect();
-        Ok(Box::new(Device { header, lines: wires.lines.clone(), taken }))
+        let tried = vec![false; wires.lines.len()];
+        Ok(Box::new(Device { header, lines: wires.lines.clone(), taken, tried }))
     }
 
     /// The chip of that label; without one, that of a Raspberry Pi's header.
@@ -113,6 +115,8 @@ mod device {
         lines: Vec<Line>,
         /// What is ours. Each line by itself: one that somebody else holds takes no other with it.
         taken: Vec<Option<Output>>,
+        /// The lines that were tried before.
+        tried: Vec<bool>,
     }
 
     enum Output {
@@ -125,8 +129,9 @@ mod device {
             // What was ours and failed goes first, or it would be in its own way.
             self.taken[line] = None;
             let wire = &self.lines[line];
+            let patience = Patience::of(std::mem::replace(&mut self.tried[line], true));
             let output = match wire.pin.pwm {
-                true => Output::Pulses(pulses::take(wire)?),
+                true => Output::Pulses(pulses::take(wire, patience)?),
                 false => Output::Request(request(&self.header, wire)?),
             };
             self.taken[line] = Some(output);
@@ -135,24 +140,25 @@ mod device {
 
         fn set(&mut self, line: usize, level: Level, _late: std::time::Duration) -> Result<(), BoardError> {
             let wire = &self.lines[line];
-            match &mut self.taken[line] {
-                Some(Output::Pulses(pulses)) => pulses.set(level).map_err(|error| switch_failed(wire, &error)),
+            let set = match &mut self.taken[line] {
+                Some(Output::Pulses(pulses)) => pulses.set(level).map_err(|error| error.to_string()),
                 // Logical values: the kernel turns them round for a line that is active low.
                 Some(Output::Request(request)) => request
                     .set_value(wire.pin.bcm, Value::from(level.is_lit()))
                     .map(drop)
-                    .map_err(|error| switch_failed(wire, &error)),
-                None => Err(switch_failed(wire, &"it is not ours")),
-            }
+                    .map_err(|error| error.to_string()),
+                None => Err("it is not ours".to_owned()),
+            };
+            set.map_err(|cause| {
+                // Letting go of it darkens what still obeys.
+                self.taken[line] = None;
+                BoardError::Refused { attempt: format!("switch {wire}"), cause }
+            })
         }
 
         fn describe(&self) -> String {
             format!("chip {}", self.header.label)
         }
-    }
-
-    fn switch_failed(line: &Line, cause: &dyn std::fmt::Display) -> BoardError {
-        BoardError::Refused { attempt: format!("switch {line}"), cause: cause.to_string() }
     }
 
     fn request(header: &Header, line: &Line) -> Result<Request, BoardError> {

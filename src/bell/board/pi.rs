@@ -14,13 +14,15 @@ mod registers {
         board::{
             Board, BoardError,
             pulses::{self, Pulses},
+            pwm::Patience,
         },
     };
 
     pub(in crate::bell::board) fn open(wires: &Wires) -> Result<Box<dyn Board>, BoardError> {
         let gpio = Gpio::new().map_err(|error| explain(None, &error))?;
         let taken = wires.lines.iter().map(|_| None).collect();
-        Ok(Box::new(Registers { gpio, lines: wires.lines.clone(), taken }))
+        let tried = vec![false; wires.lines.len()];
+        Ok(Box::new(Registers { gpio, lines: wires.lines.clone(), taken, tried }))
     }
 
     fn explain(line: Option<&Line>, error: &Error) -> BoardError {
@@ -44,6 +46,8 @@ mod registers {
         gpio: Gpio,
         lines: Vec<Line>,
         taken: Vec<Option<Output>>,
+        /// The lines that were tried before.
+        tried: Vec<bool>,
     }
 
     enum Output {
@@ -59,8 +63,9 @@ mod registers {
         fn take(&mut self, line: usize) -> Result<(), BoardError> {
             self.taken[line] = None;
             let wire = &self.lines[line];
+            let patience = Patience::of(std::mem::replace(&mut self.tried[line], true));
             let output = match wire.pin.pwm {
-                true => Output::Pulses(pulses::take(wire)?),
+                true => Output::Pulses(pulses::take(wire, patience)?),
                 false => output(&self.gpio, wire)?,
             };
             self.taken[line] = Some(output);
@@ -68,15 +73,19 @@ mod registers {
         }
 
         fn set(&mut self, line: usize, level: Level, _late: Duration) -> Result<(), BoardError> {
-            let failed = |cause: String| BoardError::Refused { attempt: format!("switch {}", self.lines[line]), cause };
-            match &mut self.taken[line] {
-                Some(Output::Pulses(pulses)) => pulses.set(level).map_err(|error| failed(error.to_string())),
+            let set = match &mut self.taken[line] {
+                Some(Output::Pulses(pulses)) => pulses.set(level).map_err(|error| error.to_string()),
                 Some(Output::Pin { pin, dark }) => {
                     pin.write(if level.is_lit() { !*dark } else { *dark });
                     Ok(())
                 }
-                None => Err(failed("it is not ours".to_owned())),
-            }
+                None => Err("it is not ours".to_owned()),
+            };
+            set.map_err(|cause| {
+                // Letting go of it darkens what still obeys.
+                self.taken[line] = None;
+                BoardError::Refused { attempt: format!("switch {}", self.lines[line]), cause }
+            })
         }
 
         fn describe(&self) -> String {

@@ -3,7 +3,10 @@
 
 use std::{io, path::Path, time::Duration};
 
-use super::{BoardError, pwm::Channel};
+use super::{
+    BoardError,
+    pwm::{Channel, Patience},
+};
 use crate::bell::{Level, Line, Part};
 
 /// Of a light: too fast for the eye, slow enough for any hardware.
@@ -18,8 +21,8 @@ pub(super) struct Pulses {
 }
 
 /// Takes the PWM channel of a line, silent.
-pub(super) fn take(line: &Line) -> Result<Pulses, BoardError> {
-    let channel = Channel::open(Path::new("/"), line.pin.bcm, line.pin.active_low)
+pub(super) fn take(line: &Line, patience: Patience) -> Result<Pulses, BoardError> {
+    let channel = Channel::open(Path::new("/"), line.pin.bcm, line.pin.active_low, patience)
         .map_err(|error| BoardError::Pwm { line: line.name.clone(), bcm: line.pin.bcm, cause: error.to_string() })?;
     Ok(Pulses { channel, part: line.part })
 }

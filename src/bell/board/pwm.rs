@@ -77,12 +77,29 @@ impl Hardware {
     }
 }
 
+/// Whether udev gets its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// [`READY_WITHIN`]: a channel that has just been exported becomes ours within it.
+    Wait,
+    /// None: what is not ours now is left exported, and may be ours the next time. All other lines wait for this.
+    Look,
+}
+
+impl Patience {
+    /// For what is tried for the first time, or again.
+    pub(super) fn of(tried_before: bool) -> Patience {
+        if tried_before { Patience::Look } else { Patience::Wait }
+    }
+}
+
 /// One channel of the PWM hardware: exported, silent until told.
 #[derive(Debug)]
 pub(super) struct Channel {
     files: Files,
     /// The polarity could not be turned round, so what is high is what should be low.
     turned: bool,
+    active_low: bool,
     now: Wave,
 }
 
@@ -108,13 +125,13 @@ impl Channel {
     ///
     /// # Errors
     /// When there is no such hardware, it is not ours to use, or somebody else has it. Waits [`READY_WITHIN`] for udev.
-    pub(super) fn open(root: &Path, bcm: u32, active_low: bool) -> Result<Channel, PwmError> {
+    pub(super) fn open(root: &Path, bcm: u32, active_low: bool, patience: Patience) -> Result<Channel, PwmError> {
         let wire = Wire::of(bcm).ok_or(PwmError::NoPwm { bcm })?;
         let (chip, hardware) = find(root)?.ok_or(PwmError::NoChip { bcm, func: wire.func })?;
         let files = Files { chip, number: wire.channel(hardware) };
-        files.take(bcm)?;
+        files.take(bcm, patience)?;
         // Ours from here on: whatever happens, it is given back.
-        let mut channel = Channel { files, turned: false, now: Wave { period_ns: 0, high_ns: 0 } };
+        let mut channel = Channel { files, turned: false, active_low, now: Wave { period_ns: 0, high_ns: 0 } };
         match channel.prepare(active_low) {
             Ok(()) => Ok(channel),
             Err(cause) => Err(channel.files.refused("set up", channel.files.directory(), bcm, cause)),
@@ -169,6 +186,11 @@ impl Drop for Channel {
     fn drop(&mut self) {
         // Silent, off, and free for the next one, as far as the kernel still obeys. Nobody is left to tell.
         let _ = self.set(0, 0);
+        if self.active_low {
+            // Switched off, or given back, the pin would be low, which is as bright or loud as it gets. The next of us takes it
+            // over as it is.
+            return;
+        }
         let _ = self.files.write("enable", 0);
         let _ = write(&self.files.chip.join("unexport"), self.files.number);
     }
@@ -176,14 +198,15 @@ impl Drop for Channel {
 
 impl Files {
     /// Exports the channel, unless it is exported, and waits until its files are ours to write.
-    fn take(&self, bcm: u32) -> Result<(), PwmError> {
+    fn take(&self, bcm: u32, patience: Patience) -> Result<(), PwmError> {
         let directory = self.directory();
         let was_there = directory.is_dir();
         if !was_there {
             let export = self.chip.join("export");
             write(&export, self.number).map_err(|cause| self.refused("export a channel by", export, bcm, cause))?;
         }
-        let deadline = Instant::now() + READY_WITHIN;
+        let within = if patience == Patience::Wait { READY_WITHIN } else { Duration::ZERO };
+        let deadline = Instant::now() + within;
         loop {
             match self.ready() {
                 Ok(()) => return Ok(()),
@@ -194,7 +217,7 @@ impl Files {
                     return Err(PwmError::Busy { bcm, channel: directory });
                 }
                 Err((path, cause)) => {
-                    if !was_there {
+                    if !was_there && patience == Patience::Wait {
                         // Nobody is served by a channel that nobody may use.
                         let _ = write(&self.chip.join("unexport"), self.number);
                     }

@@ -78,6 +78,7 @@ impl Rig {
             score: Score::of(cue, &self.wires),
             is_fresh,
             even_if_quiet: cue.even_if_quiet,
+            even_if_muted: false,
             mark: Some(i64::try_from(at_ms).unwrap()),
         };
         let hushed = self.is_hushed;
@@ -260,8 +261,64 @@ fn a_burst_counts_also_while_it_waits_or_is_interrupted() {
     let mut rig = Rig::new();
     rig.ring(0, "low");
     rig.ring(1, "low again");
-    rig.ring(2, "high");
+    rig.ring_as(2, "high", &Cue { lasts: ms(100), tune: None, ..plain("high") }, true);
     assert_eq!((rig.ring(3, "low"), rig.ring(3, "low again")), (Taken::Merged, Taken::Merged));
+}
+
+#[test]
+fn what_was_interrupted_and_is_over_stands_for_nothing() {
+    let mut rig = Rig::new();
+    rig.ring(0, "low");
+    rig.ring_as(50, "high", &Cue { lasts: ms(5000), tune: None, ..plain("high") }, true);
+    assert_eq!(rig.ring(300, "low"), Taken::Queued, "it is over at 400, and red goes on until 5050");
+    rig.run(6000);
+    let green: Vec<&String> = rig.edges.iter().filter(|edge| edge.contains("green")).collect();
+    assert_eq!(green, ["0 green 1", "50 green 0", "5300 green 1", "5700 green 0"]);
+    assert_eq!(rig.desk.take_begun(), [0, 50, 300]);
+}
+
+#[test]
+fn what_returns_tells_of_those_that_came_meanwhile() {
+    let mut rig = Rig::new();
+    rig.ring_as(0, "low", &Cue { lasts: ms(5000), tune: None, ..plain("low") }, true);
+    rig.ring(100, "high");
+    assert_eq!(rig.ring(200, "low"), Taken::Merged);
+    assert_eq!(rig.desk.take_begun(), [0, 100]);
+    assert_eq!(rig.ring(201, "high"), Taken::Merged);
+    assert_eq!(rig.desk.take_begun(), [201], "it is being shown");
+    rig.run(600);
+    assert_eq!(rig.desk.take_begun(), [200]);
+}
+
+#[test]
+fn what_is_new_sounds_although_the_same_came_late_before_it() {
+    let mut rig = Rig::new();
+    rig.ring(0, "mid");
+    assert_eq!(rig.ring_as(1, "low", &plain("low"), false), Taken::Queued);
+    assert_eq!(rig.ring_as(2, "low", &plain("low"), true), Taken::Merged);
+    rig.run(2000);
+    assert!(rig.edges.contains(&"650 buzzer 1".to_owned()), "{:?}", rig.edges);
+    let mut rig = Rig::new();
+    rig.ring_as(0, "low", &plain("low"), false);
+    assert_eq!(rig.ring_as(100, "low", &plain("low"), false), Taken::Merged);
+    assert_eq!(
+        rig.ring_as(200, "low", &plain("low"), true),
+        Taken::Queued,
+        "what plays in silence does not stand for it"
+    );
+    rig.run(2000);
+    assert!(rig.edges.contains(&"650 buzzer 1".to_owned()), "{:?}", rig.edges);
+}
+
+#[test]
+fn a_moment_before_a_latch_is_no_end_of_it() {
+    let mut rig = Rig::new();
+    rig.run(10);
+    let cue = Cue { pattern: Pattern::Blink, blink: crate::bell::Blink::ms(100, 100, 1), ..plain("high") };
+    let lights = Score::latched(&cue, &rig.wires);
+    rig.desk.latch(ms(11), latch(1, "high", "main"), 9, lights, ms(1_000_000));
+    assert_eq!(rig.desk.next(ms(10)), Some(ms(11)));
+    assert_eq!(rig.desk.next(ms(11)), Some(ms(111)));
 }
 
 #[test]

@@ -135,7 +135,8 @@ fn between(wire: &Wire<'_>, ends: &Ends) -> Vec<String> {
         ],
         (Kind::PassiveBuzzer, false, _) => vec![format!("{pin} -> 100 ohm -> piezo buzzer -> {ground}")],
         (Kind::PassiveBuzzer, true, _) => vec![format!("{supply} -> piezo buzzer -> 100 ohm -> {pin}")],
-        (Kind::Button, ..) => vec![format!("{pin} - button - {ground}")],
+        (Kind::Button, true, _) => vec![format!("{pin} - button - {ground}")],
+        (Kind::Button, false, _) => vec![format!("{supply} - button - {pin}")],
     }
 }
 
@@ -158,7 +159,7 @@ fn notes(wires: &[Wire<'_>]) -> Vec<String> {
         notes.push("transistor and a diode between, as for an active one (hookbell's README has it).");
     }
     if has(Kind::Button) {
-        notes.push("A button needs no resistor: the pin has a pull-up inside.");
+        notes.push("A button needs no resistor: the pin has one inside, as `pull` says.");
     }
     notes.push("Wire it with the power off, and never connect 5V to a GPIO pin.");
     notes.into_iter().map(str::to_owned).collect()

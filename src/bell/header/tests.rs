@@ -122,7 +122,7 @@ fn desks() -> [(&'static str, Vec<Wire<'static>>); 3] {
                 wire("green", 27, Kind::Led),
                 wire("red", 17, Kind::Led),
                 wire("buzzer", 18, Kind::ActiveBuzzer),
-                wire("button", 23, Kind::Button),
+                low(wire("button", 23, Kind::Button)),
             ],
         ),
         (
@@ -199,6 +199,7 @@ fn each_wire_gets_a_ground_of_its_own_while_there_are_any() {
         (low(wire("", 18, Kind::ActiveBuzzer)), Ends { pin: Some(12), ground: Some(14), supply: Some(17) }),
         (low(wire("", 17, Kind::Led)), Ends { pin: Some(11), ground: None, supply: Some(17) }),
         (low(wire("", 23, Kind::Button)), Ends { pin: Some(16), ground: Some(14), supply: None }),
+        (wire("", 23, Kind::Button), Ends { pin: Some(16), ground: None, supply: Some(17) }),
         (wire("", 28, Kind::Led), Ends::default()),
     ];
     for (wire, expected) in table {

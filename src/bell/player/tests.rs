@@ -9,7 +9,7 @@ use std::{
 
 use super::*;
 use crate::{
-    bell::{Blink, BoardKind, Cue, Gesture, Keeper, Latch, Ring, Taken, cue, latch::Changed},
+    bell::{Blink, BoardKind, Cue, Gesture, Keeper, Latch, Mute, Ring, Taken, cue, latch::Changed},
     event::Severity,
     schedule::Schedule,
     threads::{self, lock},
@@ -249,8 +249,8 @@ impl Keeper for Kept {
         lock(&self.0).push(format!("forget {latches:?}"));
     }
 
-    fn keep_mute(&self, until: Option<Timestamp>) {
-        lock(&self.0).push(format!("mute {until:?}"));
+    fn keep_mute(&self, mute: Option<Mute>) {
+        lock(&self.0).push(format!("mute {:?}", mute.map(|mute| mute.until.ms())));
     }
 }
 
@@ -289,6 +289,23 @@ fn latches_stay_lit_until_somebody_acknowledges() {
     assert_eq!(*lock(&keeper.0), ["forget [3]", "forget [2]", "forget [4]"]);
 }
 
+/// After a commit of which nobody knows whether it was written.
+#[test]
+fn what_was_put_out_stays_out_although_it_is_still_kept() {
+    let now = SystemClock.wall();
+    let (bell, _player) = new(settings(None), parts());
+    let on = |id| Latch { subject: format!("acme/api@{id} ci"), ..latch(id, "ci_failed", now) };
+    let lit = || bell.state().latched.iter().map(|latch| latch.id).collect::<Vec<_>>();
+    bell.show_all(vec![on(1), on(2)]);
+    assert_eq!(lit(), [2, 1]);
+    bell.acknowledge();
+    bell.show(vec![Changed::Began(on(3))]);
+    bell.show_all(vec![on(1), on(2), on(3), on(4)]);
+    assert_eq!(lit(), [4, 3]);
+    bell.show_all(vec![on(4)]);
+    assert_eq!(lit(), [4]);
+}
+
 #[test]
 fn a_long_press_mutes_and_unmutes() {
     let keeper = Arc::new(Kept::default());
@@ -298,12 +315,18 @@ fn a_long_press_mutes_and_unmutes() {
     assert!(bell.state().muted_until.is_some());
     bell.press(Gesture::Long);
     assert_eq!(bell.state().muted_until, None);
-    bell.restore_mute(Some(Timestamp::from_ms(60_005)));
+    let minute = Duration::from_secs(60);
+    let mute = |until_ms| Some(Mute { until: Timestamp::from_ms(until_ms), asked: minute });
+    bell.restore_mute(mute(60_005));
     assert!(bell.state().muted_until.is_some());
     bell.mute(None);
-    bell.restore_mute(Some(Timestamp::from_ms(4)));
+    bell.restore_mute(mute(4));
     assert_eq!(bell.state().muted_until, None);
-    assert_eq!(*lock(&keeper.0), ["mute Some(Timestamp(3600005))", "mute None", "mute None"]);
+    // The clock stands in 1970, and the mute ends in 2026.
+    bell.restore_mute(mute(1_795_000_000_000));
+    let until = bell.state().muted_until.unwrap();
+    assert!(until <= Timestamp::from_ms(60_005), "{until}");
+    assert_eq!(*lock(&keeper.0), ["mute Some(3600005)", "mute None", "mute None"]);
 }
 
 #[test]

@@ -256,6 +256,6 @@ fn take_channel(bcm: u32, user: &Place, taken: &mut Taken, report: &mut Report) 
     };
     if let Some(other) = taken.channels.insert(*channel, user.key.clone()) {
         let fault = Fault::new(format!("the PWM channel of pin {bcm} is already used by {other}"));
-        report.error(user, fault.hint("12 and 18 share one, and 13 and 19 the other"));
+        report.error(user, fault.hint("before the Pi 5 12 and 18 share one, and 13 and 19 the other: use one of each"));
     }
 }

@@ -282,7 +282,7 @@ fn every_rule_has_a_bad_snippet() {
         (
             "[bell]\nleds = { red = { pin = 12, pwm = true } }\nbuzzer = { pin = 18, type = \"passive\" }",
             "bell.buzzer",
-            "channel of pin 18 is already used by bell.leds.red; 12 and 18 share one",
+            "channel of pin 18 is already used by bell.leds.red; before the Pi 5 12 and 18 share one",
         ),
         ("[bell]\nleds = { red = { pin = 17, pwm = true } }", "bell.leds.red", "does not reach pin 17"),
         ("[bell]\nleds = { red = \"BOARD6\" }", "bell.leds.red", "BOARD6 is ground"),

@@ -97,7 +97,7 @@ fn each_pin_has_its_channel() {
 #[test]
 fn a_channel_is_taken_played_and_given_back() {
     let tree = Tree::new().chip(4, "axi/pcie/1f00098000.pwm", RP1).channel(4, 2, NEW);
-    let mut channel = Channel::open(tree.root(), 18, false).unwrap();
+    let mut channel = Channel::open(tree.root(), 18, false, Patience::Wait).unwrap();
     assert_eq!(tree.state(4, 2), "1000000/0 1 normal");
     channel.set(2_272_727, 1_136_363).unwrap();
     assert_eq!(tree.state(4, 2), "2272727/1136363 1 normal");
@@ -116,7 +116,7 @@ fn a_channel_is_taken_played_and_given_back() {
 fn what_a_killed_process_left_sounding_is_silenced() {
     let left = ["250000", "125000", "1", "inversed"];
     let tree = Tree::new().chip(0, "soc/fe20c000.pwm", BCM).channel(0, 1, left);
-    let channel = Channel::open(tree.root(), 19, false).unwrap();
+    let channel = Channel::open(tree.root(), 19, false, Patience::Wait).unwrap();
     assert_eq!(tree.state(0, 1), "1000000/0 1 normal");
     assert_eq!(tree.file(0, "export"), "", "it was exported");
     drop(channel);
@@ -124,15 +124,32 @@ fn what_a_killed_process_left_sounding_is_silenced() {
 }
 
 #[test]
+fn what_is_tried_again_keeps_nobody_waiting() {
+    // Not exported by this tree, so that its files never come.
+    let tree = Tree::new().chip(0, "soc/fe20c000.pwm", BCM);
+    let begun = Instant::now();
+    Channel::open(tree.root(), 19, false, Patience::Look).unwrap_err();
+    assert!(begun.elapsed() < READY_WITHIN, "{:?}", begun.elapsed());
+    assert_eq!(
+        (tree.file(0, "export").as_str(), tree.file(0, "unexport").as_str()),
+        ("1", ""),
+        "it may be ours next time"
+    );
+}
+
+#[test]
 fn active_low_turns_the_polarity_or_else_the_duty() {
     let tree = Tree::new().chip(0, "soc/fe20c000.pwm", BCM).channel(0, 0, NEW);
-    let mut channel = Channel::open(tree.root(), 12, true).unwrap();
+    let mut channel = Channel::open(tree.root(), 12, true, Patience::Wait).unwrap();
     channel.set(1000, 300).unwrap();
     assert_eq!(tree.state(0, 0), "1000/300 1 inversed");
+    drop(channel);
+    assert_eq!(tree.state(0, 0), "1000/0 1 inversed", "switched off it would be low, and that is on");
+    assert_eq!(tree.file(0, "unexport"), "");
 
     let tree = Tree::new().chip(0, "soc/fe20c000.pwm", BCM).channel(0, 0, NEW);
     fs::remove_file(tree.root().join("sys/class/pwm/pwmchip0/pwm0/polarity")).unwrap();
-    let mut channel = Channel::open(tree.root(), 12, true).unwrap();
+    let mut channel = Channel::open(tree.root(), 12, true, Patience::Wait).unwrap();
     assert_eq!(tree.state(0, 0), "1000000/1000000 1 ");
     channel.set(1000, 300).unwrap();
     assert_eq!(tree.state(0, 0), "1000/700 1 ");
@@ -169,20 +186,23 @@ fn errors_say_what_to_do() {
         }
     };
     let empty = Tree::new();
-    check(Channel::open(empty.root(), 17, false).unwrap_err(), &["pin 17", "18 (or 12, 13, 19)"]);
+    check(Channel::open(empty.root(), 17, false, Patience::Wait).unwrap_err(), &["pin 17", "18 (or 12, 13, 19)"]);
     for (bcm, line) in [
         (12, "dtoverlay=pwm,pin=12,func=4"),
         (13, "dtoverlay=pwm,pin=13,func=4"),
         (18, "dtoverlay=pwm,pin=18,func=2"),
         (19, "dtoverlay=pwm,pin=19,func=2"),
     ] {
-        let error = Channel::open(empty.root(), bcm, false).unwrap_err();
+        let error = Channel::open(empty.root(), bcm, false, Patience::Wait).unwrap_err();
         check(error, &[line, "/boot/firmware/config.txt", "pwm-2chan", "reboot"]);
     }
 
     let tree = Tree::new().chip(0, "soc/3f20c000.pwm", BCM);
     // Exporting does nothing to a dead file, so the channel never comes.
-    check(Channel::open(tree.root(), 18, false).unwrap_err(), &["cannot write", "pwmchip0/pwm0/period"]);
+    check(
+        Channel::open(tree.root(), 18, false, Patience::Wait).unwrap_err(),
+        &["cannot write", "pwmchip0/pwm0/period"],
+    );
     assert_eq!(tree.file(0, "export"), "0");
 
     let (chip, _) = find(tree.root()).unwrap().unwrap();
