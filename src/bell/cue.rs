@@ -102,7 +102,7 @@ const COLOURS: &[(&str, [u8; 3])] = &[
     ("pink", [100, 20, 40]),
 ];
 
-/// See [`Colour::shares`].
+/// See [`Colour::share`].
 const LIT_FROM: u8 = 30;
 
 impl Colour {

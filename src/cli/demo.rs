@@ -71,8 +71,9 @@ pub(super) struct Arguments {
 
 /// What the screen learns.
 enum Sight {
-    Sent {
-        name: &'static str,
+    /// An event is on its way.
+    Sent(&'static str),
+    Answered {
         answer: String,
         took: Duration,
     },
@@ -261,6 +262,7 @@ impl Teller {
     /// Fails only when the screen is gone.
     fn tell(&self, name: &'static str, number: u64) -> Result<(), ()> {
         let Some(mut sample) = sample::build(Provider::GitHub, name, number) else { return Ok(()) };
+        self.sights.send(Sight::Sent(name)).map_err(|_| ())?;
         let start = Instant::now();
         let url = format!("{}/webhooks/github", self.door);
         let signing = Signing::new(&self.secret, &url, SystemClock.wall());
@@ -272,6 +274,6 @@ impl Teller {
             Ok(answer) => format!("{} {}", answer.status, answer.body.trim()),
             Err(failure) => failure,
         };
-        self.sights.send(Sight::Sent { name, answer, took: start.elapsed() }).map_err(|_| ())
+        self.sights.send(Sight::Answered { answer, took: start.elapsed() }).map_err(|_| ())
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct Screen {
     ink: Ink,
     /// The event that was sent last.
     last: &'static str,
+    is_answered: bool,
     latched: Vec<Latch>,
     plays: Option<String>,
 }
@@ -50,6 +51,7 @@ impl Screen {
             heading,
             terminal,
             last: "",
+            is_answered: true,
             latched: Vec::new(),
             plays: None,
         }
@@ -77,16 +79,19 @@ impl Screen {
 
     fn show(&mut self, sight: Sight) -> io::Result<()> {
         match sight {
-            Sight::Sent { name, answer, took } => {
+            Sight::Sent(name) => {
                 // Those that come at once stand together.
                 if name != self.last {
                     self.print(vec![String::new()])?;
                 }
-                self.last = name;
-                self.tell("in", &format!("POST /webhooks/github  {name}"))?;
+                (self.last, self.is_answered) = (name, false);
+                self.tell("in", &format!("POST /webhooks/github  {name}"))
+            }
+            Sight::Answered { answer, took } => {
+                self.is_answered = true;
                 let kept = if answer.starts_with("200 ") { ", on disk" } else { "" };
                 self.tell("kept", &format!("{} in {:.1} ms{kept}", printable(&answer), took.as_secs_f64() * 1e3))?;
-                if UNWANTED.contains(&name) {
+                if UNWANTED.contains(&self.last) {
                     self.tell("skip", "no rule wants it: kept, and nobody is told")?;
                     // What ends a latch is over when the light is out.
                     if self.latched.is_empty() {
@@ -137,7 +142,8 @@ impl Screen {
     }
 
     fn tell_latches(&mut self, state: &State) -> io::Result<()> {
-        if state.latched == self.latched {
+        // The desk may be quicker than the answer, which comes first here.
+        if state.latched == self.latched || !self.is_answered {
             return Ok(());
         }
         let before = std::mem::replace(&mut self.latched, state.latched.clone());
