@@ -28,7 +28,7 @@ pub const RETRY_EVERY: Duration = Duration::from_secs(30);
 const LATE_MAX: Duration = Duration::from_secs(1);
 
 /// Makes the two halves of the bell, and opens the board, so that what is wrong with it is known at the start. It never
-/// fails: see [`State::error`].
+/// fails: see [`State::error`](super::State::error).
 pub fn new(settings: Settings, parts: Parts) -> (Bell, Player) {
     with_retry(settings, parts, RETRY_EVERY)
 }
