@@ -102,7 +102,7 @@ const COLOURS: &[(&str, [u8; 3])] = &[
     ("pink", [100, 20, 40]),
 ];
 
-/// See [`Colour::shares`].
+/// See [`Colour::share`].
 const LIT_FROM: u8 = 30;
 
 impl Colour {
@@ -125,7 +125,7 @@ impl Colour {
     }
 
     /// The share of one part (0 red, 1 green, 2 blue) in percent; without PWM it is on or off.
-    pub(super) fn share(self, part: usize, has_pwm: bool) -> u8 {
+    pub fn share(self, part: usize, has_pwm: bool) -> u8 {
         match (COLOURS[self.0].1[part], has_pwm) {
             (share, true) => share,
             (LIT_FROM.., false) => 100,

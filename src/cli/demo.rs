@@ -1,10 +1,11 @@
 //! `demo`: the whole thing in one terminal. The real daemon on a temporary database, a simulated desk, a stand-in for
-//! Slack, and samples that are signed and sent like real ones. Owns what is shown; everything shown is real.
+//! Slack, and samples that are signed and sent like real ones. Owns the story; everything shown is real.
+
+mod screen;
 
 use std::{
     ffi::OsString,
-    fs,
-    io::{self, IsTerminal, Write},
+    fs, io,
     path::Path,
     sync::mpsc::{self, Receiver, Sender},
     time::{Duration, Instant},
@@ -12,53 +13,67 @@ use std::{
 
 use serde_json::Value;
 
+use self::screen::Screen;
 use super::{
     Failure,
     catch::{Bin, Manner},
     secret::random_hex,
-    table::printable,
 };
 use crate::{
-    bell::Edge,
+    bell::{Bell, Edge, State},
     config::{self, Environment, Settings},
     daemon::{self, Daemon, Ending, Roles},
+    event::CI_PASSED,
     http::Client,
     provider::{Provider, Signing, sample},
     secret::Secret,
-    threads::{self, Stop, Wake},
+    threads::{self, Stop},
     time::{Clock, SystemClock},
 };
 
-/// What is shown in turn: good news, bad news, and one that nobody wants.
-const STORY: &[&str] = &[
-    "pr_opened",
-    "ci_failed",
-    "pr_review_requested",
-    "pr_merged",
-    "push",
-    "repo_starred",
-    "issue_opened",
-    "security_alert",
-    "release_published",
+/// What is shown in turn, and how often at once: news, a failure that stays lit while others come and until it is over,
+/// applause that is counted, one that nobody wants, and an alarm.
+const STORY: &[(&str, u64)] = &[
+    ("pr_opened", 1),
+    ("ci_failed", 1),
+    ("repo_starred", 3),
+    (CI_PASSED, 1),
+    ("pr_merged", 1),
+    ("push", 1),
+    ("pr_review_requested", 1),
+    ("issue_opened", 1),
+    ("security_alert", 1),
+    ("release_published", 1),
 ];
+/// Of these, what the default rules send nowhere.
+const UNWANTED: &[&str] = &["push", CI_PASSED];
 /// A delivery that nobody acts on within this time is passed over.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
+/// What makes no edge, such as a second ring for what plays, is seen so soon.
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  hookbell demo\n  hookbell demo --count 3 --interval 1")]
+#[command(after_help = "\
+Examples:
+  hookbell demo
+  hookbell demo --count 6 --interval 1     up to the light that goes out again
+  hookbell demo --count 3 | cat            every change of the desk as a line
+
+On a terminal the desk stands in the last lines; NO_COLOR=1 draws it without colours.")]
 pub(super) struct Arguments {
     /// End after this many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Seconds between events
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 4, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
 }
 
 /// What the screen learns.
 enum Sight {
-    Sent {
-        name: &'static str,
+    /// An event is on its way.
+    Sent(&'static str),
+    Answered {
         answer: String,
         took: Duration,
     },
@@ -91,8 +106,9 @@ fn show(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
     };
 
     let (sights, seen) = mpsc::channel();
-    let screen = Screen::new(&settings, arguments, &door);
     let edges = bell.watch();
+    let (settle, settled) = mpsc::channel();
+    let screen = Screen::new(&settings, bell.clone(), settle.clone(), heading(arguments, &door));
     let for_edges = sights.clone();
     let spawned = |error: io::Error| Failure::Failed(format!("cannot start a thread: {error}"));
     // These two end when what they listen to is gone, which the stop below sees to.
@@ -105,7 +121,6 @@ fn show(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
     })
     .map_err(spawned)?;
 
-    let settled = Wake::new();
     let stop = Stop::new();
     let teller = Teller {
         client: Client::with_timeout(Duration::from_secs(5)),
@@ -114,18 +129,19 @@ fn show(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
         interval: Duration::from_secs(arguments.interval),
         count: arguments.count,
         sights: sights.clone(),
-        settled: settled.clone(),
+        settled,
+        bell: bell.clone(),
         stop: stop.clone(),
         end: daemon.ender(),
     };
     let teller_thread = threads::spawn("demo-teller", threads::STACK_BYTES, move || teller.run()).map_err(spawned)?;
-    let for_screen = settled.clone();
     let screen_thread =
-        threads::spawn("demo-screen", threads::STACK_BYTES, move || screen.run(&seen, &for_screen)).map_err(spawned)?;
+        threads::spawn("demo-screen", threads::STACK_BYTES, move || screen.run(&seen)).map_err(spawned)?;
 
     let ending = daemon.wait();
     stop.tell();
-    settled.wake();
+    // The teller may have ended already.
+    let _ = settle.send(());
     daemon.stop();
     slack.stop(Duration::from_secs(1));
     drop(bell);
@@ -146,6 +162,14 @@ fn show(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
     }
 }
 
+fn heading(arguments: &Arguments, door: &str) -> [String; 2] {
+    let until = match arguments.count {
+        Some(count) => format!("ends after {count}"),
+        None => "ctrl-C ends it and leaves nothing behind".to_owned(),
+    };
+    [format!("hookbell {} demo: {door}, a stand-in for Slack,", crate::VERSION), format!("a simulated desk; {until}")]
+}
+
 /// The embedded default, written out and read by the very code that `run` uses.
 fn settings(directory: &Path, secret: &str, slack_url: &str) -> Result<Settings, Failure> {
     let file = directory.join("hookbell.toml");
@@ -153,7 +177,7 @@ fn settings(directory: &Path, secret: &str, slack_url: &str) -> Result<Settings,
         "[door]\nlisten = \"127.0.0.1:0\"\n\
          [store]\npath = {:?}\nfree_min = 0\n\
          [bell]\nboard = \"simulated\"\nleds = {{ red = 17, green = 27, blue = 22 }}\n\
-         buzzer = {{ pin = 18, type = \"active\" }}\n",
+         buzzer = {{ pin = 18, type = \"passive\" }}\n",
         directory.join("demo.db")
     );
     fs::write(&file, text).map_err(|error| Failure::Failed(format!("cannot write {}: {error}", file.display())))?;
@@ -172,6 +196,10 @@ fn forward<T>(from: &Receiver<T>, to: &Sender<Sight>, sight: impl Fn(T) -> Sight
     {}
 }
 
+fn is_busy(state: &State) -> bool {
+    state.playing.is_some() || state.queued > 0
+}
+
 fn slack_text(request: &Value) -> String {
     let body: Value = request["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
     body["text"].as_str().unwrap_or("(no text)").to_owned()
@@ -185,8 +213,9 @@ struct Teller {
     interval: Duration,
     count: Option<u64>,
     sights: Sender<Sight>,
-    /// Woken when an event has reached Slack, or somebody wants to leave.
-    settled: Wake,
+    /// One for each event that has reached Slack or will reach nobody, and one when somebody wants to leave.
+    settled: Receiver<()>,
+    bell: Bell,
     stop: Stop,
     end: Sender<Ending>,
 }
@@ -194,28 +223,46 @@ struct Teller {
 impl Teller {
     fn run(self) {
         let mut told = 0;
-        for name in STORY.iter().cycle() {
-            if self.stop.is_told() || self.count.is_some_and(|count| told >= count) {
+        let is_enough = |told: u64| self.stop.is_told() || self.count.is_some_and(|count| told >= count);
+        'story: for (name, times) in STORY.iter().cycle() {
+            if is_enough(told) {
                 break;
             }
-            told += 1;
             let next = Instant::now() + self.interval;
-            if self.tell(name, told).is_err() {
-                break;
+            let before = told;
+            while told < before + times && !is_enough(told) {
+                told += 1;
+                if self.tell(name, told).is_err() {
+                    break 'story;
+                }
             }
-            self.settled.wait(SETTLES_WITHIN);
-            let is_last = self.count.is_some_and(|count| told >= count);
-            while !self.stop.is_told() && !is_last && Instant::now() < next {
-                self.settled.wait(next.saturating_duration_since(Instant::now()));
+            let deadline = Instant::now() + SETTLES_WITHIN;
+            for _ in (before..told).take_while(|_| !self.stop.is_told()) {
+                self.wait(deadline);
             }
+            while !is_enough(told) && Instant::now() < next {
+                self.wait(next);
+            }
+        }
+        // The last one is seen and heard to its end, too.
+        let deadline = Instant::now() + SETTLES_WITHIN;
+        while !self.stop.is_told() && is_busy(&self.bell.state()) && Instant::now() < deadline {
+            self.wait(Instant::now() + LOOKS_EVERY);
         }
         // The daemon may be stopping already.
         let _ = self.end.send(Ending::Asked);
     }
 
+    /// Until something settles, or then.
+    fn wait(&self, deadline: Instant) {
+        // Who started this holds a sender: it does not disconnect.
+        let _ = self.settled.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+
     /// Fails only when the screen is gone.
     fn tell(&self, name: &'static str, number: u64) -> Result<(), ()> {
         let Some(mut sample) = sample::build(Provider::GitHub, name, number) else { return Ok(()) };
+        self.sights.send(Sight::Sent(name)).map_err(|_| ())?;
         let start = Instant::now();
         let url = format!("{}/webhooks/github", self.door);
         let signing = Signing::new(&self.secret, &url, SystemClock.wall());
@@ -227,130 +274,6 @@ impl Teller {
             Ok(answer) => format!("{} {}", answer.status, answer.body.trim()),
             Err(failure) => failure,
         };
-        self.sights.send(Sight::Sent { name, answer, took: start.elapsed() }).map_err(|_| ())
-    }
-}
-
-/// Draws. On a terminal the desk stands in the last line and changes in place; elsewhere each edge is a line.
-struct Screen {
-    is_terminal: bool,
-    lines: Vec<(String, bool)>,
-    head: [String; 2],
-}
-
-impl Screen {
-    fn new(settings: &Settings, arguments: &Arguments, door: &str) -> Screen {
-        let leds =
-            settings.bell.leds.keys().cloned().chain(settings.bell.buzzer.map(|_| crate::bell::BUZZER.to_owned()));
-        let until = match arguments.count {
-            Some(count) => format!("ends after {count}"),
-            None => "ctrl-C ends it and leaves nothing behind".to_owned(),
-        };
-        Screen {
-            is_terminal: io::stdout().is_terminal(),
-            lines: leds.map(|name| (name, false)).collect(),
-            head: [
-                format!("hookbell {} demo: {door}, a stand-in for Slack,", crate::VERSION),
-                format!("a simulated desk; {until}"),
-            ],
-        }
-    }
-
-    fn run(mut self, seen: &Receiver<Sight>, settled: &Wake) -> io::Result<()> {
-        self.print(&self.head)?;
-        while let Ok(sight) = seen.recv() {
-            match sight {
-                Sight::Sent { name, answer, took } => {
-                    self.print(&[
-                        String::new(),
-                        format!("{}  POST /webhooks/github  {name}", self.bold("in   ")),
-                        format!(
-                            "{}  {} in {:.1} ms{}",
-                            self.bold("kept "),
-                            printable(&answer),
-                            took.as_secs_f64() * 1e3,
-                            if answer.starts_with("200 ") { ", on disk" } else { "" }
-                        ),
-                    ])?;
-                    // Nobody wants a push by default: there is nothing to wait for.
-                    if name == "push" {
-                        self.print(&[format!("{}  no rule wants it: kept, and quiet", self.bold("skip "))])?;
-                        settled.wake();
-                    }
-                }
-                Sight::Slack(text) => {
-                    let label = self.bold("slack");
-                    let lines: Vec<String> = text
-                        .lines()
-                        .enumerate()
-                        .map(|(number, line)| match number {
-                            0 => format!("{label}  {}", printable(line)),
-                            _ => format!("       {}", printable(line)),
-                        })
-                        .collect();
-                    self.print(&lines)?;
-                    settled.wake();
-                }
-                Sight::Edge(edge) => self.edge(&edge)?,
-                Sight::End => break,
-            }
-        }
-        if self.is_terminal {
-            let mut out = io::stdout().lock();
-            writeln!(out, "\r\x1b[2Kbye: everything is removed")?;
-        }
-        Ok(())
-    }
-
-    fn edge(&mut self, edge: &Edge) -> io::Result<()> {
-        if let Some(line) = self.lines.iter_mut().find(|(name, _)| *name == edge.line) {
-            line.1 = edge.level == 1;
-        }
-        match self.is_terminal {
-            true => self.print(&[]),
-            false => self.print(&[format!("desk   {} {}", edge.line, if edge.level == 1 { "on" } else { "off" })]),
-        }
-    }
-
-    fn print(&self, lines: &[String]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if self.is_terminal {
-            write!(out, "\r\x1b[2K")?;
-        }
-        for line in lines {
-            writeln!(out, "{line}")?;
-        }
-        if self.is_terminal {
-            write!(out, "{}  {}", self.bold("desk "), self.desk())?;
-        }
-        out.flush()
-    }
-
-    /// The desk as coloured blocks.
-    fn desk(&self) -> String {
-        let blocks: Vec<String> = self
-            .lines
-            .iter()
-            .map(|(name, lit)| {
-                let colour = match name.as_str() {
-                    "red" => 41,
-                    "green" => 42,
-                    "blue" => 44,
-                    _ => 43,
-                };
-                match lit {
-                    true => format!("\x1b[{colour}m    \x1b[0m {name}"),
-                    false => format!("\x1b[2m[  ]\x1b[0m {name}"),
-                }
-            })
-            .collect();
-        blocks.join("   ")
-    }
-
-    fn bold(&self, text: &str) -> String {
-        match self.is_terminal {
-            true => format!("\x1b[1m{text}\x1b[0m"),
-            false => text.to_owned(),
-        }
+        self.sights.send(Sight::Answered { answer, took: start.elapsed() }).map_err(|_| ())
     }
 }

@@ -6,6 +6,7 @@ mod catch;
 mod check;
 mod deliveries;
 mod demo;
+mod desk_screen;
 mod explain;
 mod init;
 mod run;

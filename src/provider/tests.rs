@@ -443,6 +443,28 @@ fn samples_are_accepted_told_and_fresh() {
     }
 }
 
+/// Whoever tries a red light wants to see it go out: the next sample that passes is of the same checks, and no older.
+/// Bitbucket's pipelines carry their number in their name, so each is a check of its own.
+#[test]
+fn a_sample_that_passes_ends_one_that_failed() {
+    for &provider in Provider::ALL.iter().filter(|provider| !["generic", "bitbucket"].contains(&provider.name())) {
+        let context = Context { provider, source: "desk", options: &Options::NONE };
+        let told = |name: &str, salt: u64| {
+            let sample = sample::build(provider, name, salt)?;
+            match normalise(&context, &sample.event_type, &headers(&sample.headers), &sample.body) {
+                Normalised::Events(events) => events.into_iter().next(),
+                other => panic!("{provider} {name}: {other:?}"),
+            }
+        };
+        for salt in 0..20 {
+            let (Some(failed), Some(passed)) = (told("ci_failed", salt), told("ci_passed", salt + 1)) else { continue };
+            let (failed, passed) = (failed.run().expect("a run"), passed.run().expect("a run"));
+            assert_eq!((failed.subject, failed.what), (passed.subject, passed.what), "{provider}");
+            assert!(failed.number <= passed.number, "{provider}: {failed:?}, {passed:?}");
+        }
+    }
+}
+
 /// The door's threads have small stacks, and there may be hundreds: what they do with a request must not need much.
 #[test]
 fn the_door_s_part_needs_little_stack() {

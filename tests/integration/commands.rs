@@ -462,6 +462,68 @@ fn demo_shows_the_whole_thing_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn demo_shows_a_light_that_stays_on_until_it_is_over() {
+    let home = Home::new();
+    let mut command = home.command(&["demo", "--count", "6", "--interval", "1"]);
+    command.env("TMPDIR", home.path(""));
+    let shown = command.output().expect("it runs");
+    assert!(shown.status.success(), "{}", text(&shown.stderr));
+    let shown = text(&shown.stdout);
+    let mut after = shown.as_str();
+    for part in [
+        "  ci_failed\n",
+        "lit    the red light stays on: ci_failed acme/desk-lamp@main ci\n",
+        "plays  repo_starred ×3",
+        "  ci_passed\n",
+        "skip   no rule wants it",
+        "out    ci passed: the red light goes out\n",
+    ] {
+        after = after.split_once(part).unwrap_or_else(|| panic!("no {part:?}, or too early, in:\n{shown}")).1;
+    }
+    let of_red = |line: &&str| line.starts_with("desk   red ");
+    assert_eq!(shown.lines().rfind(of_red), Some("desk   red off"), "{shown}");
+    assert!(shown.lines().any(|line| line.starts_with("desk   buzzer on ") && line.ends_with(" Hz")), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "sequences for a terminal that is not there: {shown:?}");
+}
+
+/// By `script`, which makes a terminal for a program and records what comes to it.
+#[test]
+fn demo_draws_the_desk_in_place_and_keeps_to_no_color() {
+    let home = Home::new();
+    let on_terminal = |name: &str, value: &str| {
+        let demo = format!("stty cols 40 rows 24; exec '{}' demo --count 1", env!("CARGO_BIN_EXE_hookbell"));
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &demo, "/dev/null"]);
+        command.env("TMPDIR", home.path("")).env("TERM", "xterm").env_remove("NO_COLOR").env(name, value);
+        let shown = command.stdin(Stdio::null()).output().expect("it runs");
+        assert!(shown.status.success(), "{}", text(&shown.stdout));
+        text(&shown.stdout)
+    };
+    if !Command::new("script").arg("--version").output().is_ok_and(|shown| text(&shown.stdout).contains("util-linux")) {
+        println!("skipped: there is no `script` of util-linux");
+        return;
+    }
+    let is_coloured =
+        |shown: &str| shown.split("\x1b[").any(|part| part.trim_start_matches(is_number).starts_with('m'));
+    let coloured = on_terminal("NO_COLOR", "");
+    assert!(is_coloured(&coloured) && coloured.contains(";48;5;21m##"), "no blue light: {coloured:?}");
+    let plain = on_terminal("NO_COLOR", "1");
+    assert!(!is_coloured(&plain) && plain.contains("[##] blue"), "{plain:?}");
+    let dumb = on_terminal("TERM", "dumb");
+    assert!(!dumb.contains('\u{1b}') && dumb.contains("desk   blue on"), "{dumb:?}");
+    for shown in [coloured, plain] {
+        // The desk is cleared away: where it began, these are the last words.
+        let last = shown.rsplit('A').next().expect("one at least");
+        assert_eq!(last, "\x1b[Jbye: everything is removed\r\n\x1b[J", "{shown:?}");
+    }
+}
+
+/// Of a terminal's sequence.
+fn is_number(c: char) -> bool {
+    c.is_ascii_digit() || c == ';'
+}
+
+#[test]
 fn the_readme_s_main_job_works_as_printed() {
     let readme = include_str!("../../README.md");
     let block = readme

@@ -2,7 +2,7 @@
 //! played. Only here are the GPIO crates named.
 //!
 //! To add a board: a file with `open` returning a [`Board`] (and a twin where it cannot be built), a [`BoardKind`], a line
-//! in [`open`]. [`input`] is the button, beside all boards.
+//! in [`open`]. `input` is the button, beside all boards.
 
 use std::{fmt, io, path::PathBuf, sync::Once, time::Duration};
 

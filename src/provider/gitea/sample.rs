@@ -78,9 +78,10 @@ const REVIEW: &str = r#"{"action":"$action","number":$number,"pull_request":{$is
 "repository":$repository,"sender":$sender,
 "review":{"type":"pull_request_review_$outcome","content":"Works on my desk."}}"#;
 
+/// Always the same run, tried again: samples know no order, and an older run would say nothing about now.
 const WORKFLOW_RUN: &str = r#"{"action":"$action","workflow":{"name":"CI"},
 "workflow_run":{"id":$run_id,"html_url":"$home/actions/runs/$number","display_title":"$title",
- "path":"ci.yml@refs/heads/main","run_attempt":1,"run_number":$number,"head_sha":"$sha","head_branch":"main",
+ "path":"ci.yml@refs/heads/main","run_attempt":1,"run_number":271,"head_sha":"$sha","head_branch":"main",
  "status":"completed","actor":$sender,"head_repository":{"full_name":"acme/desk-lamp"},"conclusion":"$outcome"},
 "repository":$repository,"sender":$sender}"#;
 

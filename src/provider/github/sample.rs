@@ -97,8 +97,9 @@ const BRANCH: &str = r#""ref":"work/$number","ref_type":"branch","master_branch"
 const RELEASE: &str = r#""action":"$action","release":{"html_url":"$home/releases/tag/$tag","id":$id,
  "tag_name":"$tag","name":"Lamp $tag","draft":false,"prerelease":false}"#;
 
+/// Always the same run, tried again: samples know no order, and an older run would say nothing about now.
 const WORKFLOW_RUN: &str = r#""action":"$action","workflow_run":{"id":$id,"name":"CI","head_branch":"main",
- "head_sha":"$sha","display_title":"$title","run_number":$number,"event":"push","status":"completed",
+ "head_sha":"$sha","display_title":"$title","run_number":271,"event":"push","status":"completed",
  "conclusion":"$outcome","html_url":"$home/actions/runs/$id","actor":$actor,"run_attempt":1,
  "head_repository":{"full_name":"acme/desk-lamp"}},"workflow":{"name":"CI"}"#;
 
