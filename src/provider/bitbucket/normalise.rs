@@ -120,16 +120,27 @@ fn commit_status(body: &Json<'_>) -> Told {
         _ => return Err(format!("commit_status: {} neither passed nor failed", read::shown(state))),
     };
     let branch = status["refname"].text();
-    let workflow = first_name([status["name"].text(), status["key"].text()]);
+    let name = first_name([status["name"].text(), status["key"].text()]);
+    let (workflow, run) = match name.and_then(pipeline) {
+        Some(run) => (Some("Pipeline"), Some(run)),
+        None => (name, None),
+    };
     Ok(Draft::new(kind)
-        .title(workflow.or(branch))
+        .title(name.or(branch))
         .url([status["url"].text(), home(body)])
         .subject(on_branch(full_name(body), branch, " ci"))
         .text("branch", branch)
         .text("workflow", workflow)
+        .number("run", run)
         .text("conclusion", Some(&state.to_ascii_lowercase()))
         .text("sha", status["commit"]["hash"].text())
         .text("commit", first_line(status["commit"]["message"].text())))
+}
+
+/// The run of Bitbucket's own pipelines, whose name is `Pipeline #4 for main`: each is another run of one workflow.
+fn pipeline(name: &str) -> Option<i64> {
+    let (number, _) = name.strip_prefix("Pipeline #")?.split_once(' ')?;
+    number.parse().ok()
 }
 
 fn issue_updated(body: &Json<'_>) -> Told {

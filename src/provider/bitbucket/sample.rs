@@ -56,7 +56,7 @@ const COMMENT: &str = r#",
 "comment":{"id":$comment_id,"content":{"raw":"Seen on the second desk from the window."},
  "links":{"html":{"href":"$home/$place/$number#comment-$comment_id"}}}"#;
 
-const STATUS: &str = r#""commit_status":{"type":"build","key":"$number","name":"Pipeline #$number for main",
+const STATUS: &str = r#""commit_status":{"type":"build","key":"$number","name":"Pipeline #7 for main",
  "refname":"main","commit":{"hash":"$sha","message":"$title"},"url":"$home/pipelines/results/$number",
  "state":"$state"}"#;
 

@@ -100,6 +100,9 @@ fn a_run_is_told_by_its_end() {
     let failed = event("repo:commit_status_updated", status("FAILED"));
     assert_eq!((failed.kind.as_str(), failed.subject.as_deref()), ("ci_failed", Some("acme/api@main ci")));
     assert_eq!(fact(&failed, "conclusion"), "failed");
+    let pipeline = json!({ "commit_status": { "name": "Pipeline #4 for main", "state": "FAILED", "refname": "main" } });
+    let pipeline = event("repo:commit_status_updated", pipeline);
+    assert_eq!((pipeline.run().unwrap().what, pipeline.run().unwrap().number), ("Pipeline", 4000));
     assert_eq!(event("repo:commit_status_created", status("SUCCESSFUL")).kind, "ci_passed");
     for state in ["INPROGRESS", "STOPPED", ""] {
         assert!(skipped("repo:commit_status_created", status(state)).contains("neither passed nor failed"));
