@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::OwnedFd,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -105,6 +106,20 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 /// # Errors
 /// When it takes no connections any more, or the system has none left to give.
 pub fn run(address: SocketAddr, pool: &mut Pool, arrivals: Arrivals, span: Duration) -> io::Result<Outcome> {
+    run_until(address, pool, arrivals, span, &AtomicBool::new(false))
+}
+
+/// Loads it until `is_over`, for `longest` at most. Requests by the clock see it at once, others with the next answer.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_until(
+    address: SocketAddr,
+    pool: &mut Pool,
+    arrivals: Arrivals,
+    longest: Duration,
+    is_over: &AtomicBool,
+) -> io::Result<Outcome> {
     let (places, is_kept_alive) = match arrivals {
         Arrivals::Closed { connections, is_kept_alive } => (connections, is_kept_alive),
         Arrivals::Open { .. } => (OPEN_CONNECTIONS_MAX, false),
@@ -117,13 +132,15 @@ pub fn run(address: SocketAddr, pool: &mut Pool, arrivals: Arrivals, span: Durat
     let free = (0..places.len()).rev().collect();
     let cpu_before = clock_gettime(ClockId::ProcessCPUTime);
     let start = Instant::now();
-    let schedule = Schedule { arrivals, start, end: start + span, begun: 0 };
-    let mut load =
-        Load { epoll, address, pool, schedule, places, free, outcome: Outcome { span, ..Outcome::default() } };
+    let schedule = Schedule { arrivals, start, end: start + longest, begun: 0 };
+    let mut load = Load { epoll, address, pool, schedule, places, free, outcome: Outcome::default() };
     let mut events = Vec::with_capacity(256);
     let mut cpu_after = None;
     let mut timer_at = None;
     loop {
+        if is_over.load(Ordering::Relaxed) {
+            load.schedule.end = load.schedule.end.min(Instant::now());
+        }
         load.begin_what_is_due()?;
         let now = Instant::now();
         if now >= load.schedule.end {
@@ -160,6 +177,8 @@ pub fn run(address: SocketAddr, pool: &mut Pool, arrivals: Arrivals, span: Durat
     }
     let cpu_after = cpu_after.unwrap_or(cpu_before);
     let spent = Duration::try_from(cpu_after - cpu_before).unwrap_or_default();
+    let span = load.schedule.end - start;
+    load.outcome.span = span;
     load.outcome.own_share = spent.as_secs_f64() / span.as_secs_f64();
     Ok(load.give_up())
 }
