@@ -1,6 +1,11 @@
 //! What measuring and attacking have in common: a service in a process of its own, what the kernel knows about that
-//! process, and requests as a sender signs them. No part of the program.
+//! process, requests as a sender signs them, and a load of them. No part of the program.
 
+pub mod answer;
+pub mod disk;
+pub mod load;
+pub mod machine;
 pub mod process;
+pub mod push;
 pub mod request;
 pub mod service;

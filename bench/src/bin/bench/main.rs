@@ -1,18 +1,14 @@
 //! `scripts/bench` builds and runs this: hookbell and others under the same load, side by side. Owns the order of the
 //! rounds and the command line, which only the script types; it explains itself there.
 
-mod answer;
 mod contender;
-mod disk;
-mod load;
-mod machine;
-mod push;
 mod report;
 mod turn;
 
 use std::{fs, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use contender::{Contender, Programs};
+use hookbell_bench::{load, machine};
 use report::{Report, Turn};
 use turn::Spans;
 

@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use hookbell_bench::machine::Machine;
 use serde_json::{Map, Value, json};
 
 use crate::{
     contender::Contender,
-    machine::Machine,
     turn::{BODIES_BYTES, CONNECTIONS, Figures, RATES, Spans, closed, open},
 };
 

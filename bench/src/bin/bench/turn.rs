@@ -12,16 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookbell_bench::service::Service;
-use rustix::process::Signal;
-
-use crate::{
+use hookbell_bench::{
     answer::{Progress, progress},
-    contender::{Contender, Programs},
     disk,
     load::{self, Arrivals, Outcome, percentile},
     push::Pool,
+    service::Service,
 };
+use rustix::process::Signal;
+
+use crate::contender::{Contender, Programs};
 
 /// Bodies are of these sizes, bytes.
 pub(crate) const BODIES_BYTES: [usize; 2] = [250, 13 * 1024];

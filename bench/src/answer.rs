@@ -3,11 +3,12 @@
 
 /// What the bytes so far amount to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub enum Progress {
     /// More has to come.
     Partial,
     /// It is all there.
     Whole {
+        /// As in its first line.
         status: u16,
         /// Whether the server takes another request on this connection.
         is_kept_alive: bool,
@@ -17,7 +18,7 @@ pub(crate) enum Progress {
 }
 
 /// Looks at an answer from its first byte on; `is_ended` when no more will come.
-pub(crate) fn progress(bytes: &[u8], is_ended: bool) -> Progress {
+pub fn progress(bytes: &[u8], is_ended: bool) -> Progress {
     look(bytes, is_ended).unwrap_or(match is_ended {
         true => Progress::Broken,
         false => Progress::Partial,

@@ -11,7 +11,7 @@ use std::{
 ///
 /// # Errors
 /// When it cannot be told, or when the file system is memory, where syncing costs nothing and every figure would lie.
-pub(crate) fn file_system(folder: &Path) -> io::Result<String> {
+pub fn file_system(folder: &Path) -> io::Result<String> {
     let folder = folder.canonicalize()?;
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let name = mounts
@@ -38,7 +38,7 @@ pub(crate) fn file_system(folder: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// When the disk does not take it.
-pub(crate) fn sync_latencies_us(folder: &Path, span: Duration) -> io::Result<Vec<u64>> {
+pub fn sync_latencies_us(folder: &Path, span: Duration) -> io::Result<Vec<u64>> {
     let path = folder.join("fsync");
     let mut file = File::create(&path)?;
     let mut latencies_us = Vec::new();
@@ -58,6 +58,6 @@ pub(crate) fn sync_latencies_us(folder: &Path, span: Duration) -> io::Result<Vec
 ///
 /// # Errors
 /// When the folder cannot be opened, or the disk reports an error.
-pub(crate) fn settle(folder: &Path) -> io::Result<()> {
+pub fn settle(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(folder)?)?)
 }

@@ -5,8 +5,8 @@
 
 use std::fmt::Write as _;
 
+use crate::request::SECRET;
 use hmac::{Hmac, KeyInit, Mac};
-use hookbell_bench::request::SECRET;
 use sha2::Sha256;
 
 /// Different bodies in a pool: more than fit into a processor's nearest cache, so that nobody profits from repetition.
@@ -15,7 +15,7 @@ const BODIES: usize = 64;
 const END_BYTES: usize = 52;
 
 /// Requests of one size to one path.
-pub(crate) struct Pool {
+pub struct Pool {
     head: String,
     is_kept_alive: bool,
     beginnings: Vec<Beginning>,
@@ -33,7 +33,7 @@ impl Pool {
     ///
     /// # Panics
     /// When the body is to be shorter than the shortest push, 250 bytes.
-    pub(crate) fn new(path: &str, body_bytes: usize, seed: u64) -> Pool {
+    pub fn new(path: &str, body_bytes: usize, seed: u64) -> Pool {
         let mut random = Random(seed);
         let beginnings = (0..BODIES)
             .map(|_| {
@@ -54,12 +54,12 @@ impl Pool {
     }
 
     /// Whether requests ask to keep the connection.
-    pub(crate) fn keep_alive(&mut self, is_kept_alive: bool) {
+    pub fn keep_alive(&mut self, is_kept_alive: bool) {
         self.is_kept_alive = is_kept_alive;
     }
 
     /// Puts the next request in place of what `request` holds.
-    pub(crate) fn write(&mut self, request: &mut Vec<u8>) {
+    pub fn write(&mut self, request: &mut Vec<u8>) {
         let beginning = &self.beginnings[self.made % self.beginnings.len()];
         self.made += 1;
         let mut end = String::with_capacity(END_BYTES);

@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::OwnedFd,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -38,51 +39,55 @@ const TIMER: u64 = u64::MAX;
 
 /// When requests leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arrivals {
+pub enum Arrivals {
     /// So many connections, each sending its next request as soon as it has its answer.
     Closed {
+        /// At once.
         connections: usize,
         /// Whether the next request goes out on the same connection.
         is_kept_alive: bool,
     },
     /// By the clock, whether or not there are answers.
-    Open { per_second: u32 },
+    Open {
+        /// At even distances.
+        per_second: u32,
+    },
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// Sorted. Closed: from before the connection to the end of a complete 200, of those that came in time. Open: from
     /// the scheduled moment, of all that were scheduled; one without an answer counts for as long as it was waited for.
-    pub(crate) latencies_us: Vec<u64>,
+    pub latencies_us: Vec<u64>,
     /// Complete 200s within the span.
-    pub(crate) answers_in_span: u64,
+    pub answers_in_span: u64,
     /// Complete 200s, those that came after it included.
-    pub(crate) answers: u64,
+    pub answers: u64,
     /// Complete answers with another status.
-    pub(crate) refused: u64,
+    pub refused: u64,
     /// Connections that ended before a complete answer, and requests that had none within the grace.
-    pub(crate) failed: u64,
+    pub failed: u64,
     /// How long it was.
-    pub(crate) span: Duration,
+    pub span: Duration,
     /// The processor time of this process in that span, as a share of one core.
-    pub(crate) own_share: f64,
+    pub own_share: f64,
 }
 
 impl Outcome {
     /// The latency that this share of the answers did not exceed, milliseconds.
-    pub(crate) fn percentile_ms(&self, share: f64) -> f64 {
+    pub fn percentile_ms(&self, share: f64) -> f64 {
         percentile(&self.latencies_us, share) / 1000.0
     }
 
     /// Complete 200s per second.
-    pub(crate) fn per_second(&self) -> f64 {
+    pub fn per_second(&self) -> f64 {
         self.answers_in_span as f64 / self.span.as_secs_f64()
     }
 }
 
 /// Of sorted numbers; 0 of none.
-pub(crate) fn percentile(sorted: &[u64], share: f64) -> f64 {
+pub fn percentile(sorted: &[u64], share: f64) -> f64 {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.max(1) - 1).map_or(0.0, |value| *value as f64)
 }
@@ -91,7 +96,7 @@ pub(crate) fn percentile(sorted: &[u64], share: f64) -> f64 {
 ///
 /// # Errors
 /// When the system refuses what it said that it allows.
-pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
+pub fn raise_descriptor_limit() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
@@ -100,7 +105,21 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
 ///
 /// # Errors
 /// When it takes no connections any more, or the system has none left to give.
-pub(crate) fn run(address: SocketAddr, pool: &mut Pool, arrivals: Arrivals, span: Duration) -> io::Result<Outcome> {
+pub fn run(address: SocketAddr, pool: &mut Pool, arrivals: Arrivals, span: Duration) -> io::Result<Outcome> {
+    run_until(address, pool, arrivals, span, &AtomicBool::new(false))
+}
+
+/// Loads it until `is_over`, for `longest` at most. Requests by the clock see it at once, others with the next answer.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_until(
+    address: SocketAddr,
+    pool: &mut Pool,
+    arrivals: Arrivals,
+    longest: Duration,
+    is_over: &AtomicBool,
+) -> io::Result<Outcome> {
     let (places, is_kept_alive) = match arrivals {
         Arrivals::Closed { connections, is_kept_alive } => (connections, is_kept_alive),
         Arrivals::Open { .. } => (OPEN_CONNECTIONS_MAX, false),
@@ -113,13 +132,15 @@ pub(crate) fn run(address: SocketAddr, pool: &mut Pool, arrivals: Arrivals, span
     let free = (0..places.len()).rev().collect();
     let cpu_before = clock_gettime(ClockId::ProcessCPUTime);
     let start = Instant::now();
-    let schedule = Schedule { arrivals, start, end: start + span, begun: 0 };
-    let mut load =
-        Load { epoll, address, pool, schedule, places, free, outcome: Outcome { span, ..Outcome::default() } };
+    let schedule = Schedule { arrivals, start, end: start + longest, begun: 0 };
+    let mut load = Load { epoll, address, pool, schedule, places, free, outcome: Outcome::default() };
     let mut events = Vec::with_capacity(256);
     let mut cpu_after = None;
     let mut timer_at = None;
     loop {
+        if is_over.load(Ordering::Relaxed) {
+            load.schedule.end = load.schedule.end.min(Instant::now());
+        }
         load.begin_what_is_due()?;
         let now = Instant::now();
         if now >= load.schedule.end {
@@ -156,6 +177,8 @@ pub(crate) fn run(address: SocketAddr, pool: &mut Pool, arrivals: Arrivals, span
     }
     let cpu_after = cpu_after.unwrap_or(cpu_before);
     let spent = Duration::try_from(cpu_after - cpu_before).unwrap_or_default();
+    let span = load.schedule.end - start;
+    load.outcome.span = span;
     load.outcome.own_share = spent.as_secs_f64() / span.as_secs_f64();
     Ok(load.give_up())
 }

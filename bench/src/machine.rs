@@ -5,13 +5,13 @@ use std::{fs, io, path::Path};
 use crate::disk;
 
 /// The machine, one line for each of its facts: name and value.
-pub(crate) type Machine = Vec<(&'static str, String)>;
+pub type Machine = Vec<(&'static str, String)>;
 
 /// Looks at this machine; `data` is where the contenders keep their files.
 ///
 /// # Errors
 /// When `data` is not on a disk.
-pub(crate) fn describe(data: &Path, revision: &str, date: &str) -> io::Result<Machine> {
+pub fn describe(data: &Path, revision: &str, date: &str) -> io::Result<Machine> {
     let kernel = rustix::system::uname();
     let cores = std::thread::available_parallelism()?;
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
