@@ -24,12 +24,6 @@ pub enum Gesture {
     Double,
 }
 
-impl Gesture {
-    /// Every gesture, by its name.
-    pub const NAMED: [(&str, Gesture); 3] =
-        [("short", Gesture::Short), ("long", Gesture::Long), ("double", Gesture::Double)];
-}
-
 /// Where a gesture stands. Fed with debounced changes and asked when its time has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Finger {

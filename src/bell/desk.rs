@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Cues that may wait. What comes after eight others is no longer news to anybody at the desk.
-pub const QUEUE_MAX: usize = 8;
+pub(super) const QUEUE_MAX: usize = 8;
 
 /// Dark between two cues that follow each other, so that they are seen as two.
 pub(super) const REST: Duration = Duration::from_millis(250);

@@ -13,7 +13,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Changed, Edge, Gesture, Keeper, Latch, Level, Line, Mute, Settings, Taken, Vitals, Wires, cue,
+    Changed, Edge, Gesture, Keeper, Latch, Level, Mute, Settings, Taken, Vitals, Wires, cue,
     desk::{Desk, Request},
     score::Score,
 };
@@ -129,11 +129,6 @@ impl Bell {
     /// The cues and wires that it was made with.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
-    }
-
-    /// Every line, in the order of [`State::lines`].
-    pub fn lines(&self) -> &[Line] {
-        &self.shared.wires.lines
     }
 
     /// Plays a cue by its name; one of that severity where there is none of that name.

@@ -33,7 +33,7 @@ pub mod board;
 
 pub use button::Gesture;
 pub use cue::{Blink, Colour, Cue, Pattern};
-pub use desk::{LATCHES_MAX, QUEUE_MAX, Taken, Vitals};
+pub use desk::{LATCHES_MAX, Taken, Vitals};
 pub use handle::{Bell, MUTE_FOR, Parts, Ring, State};
 pub use latch::{Changed, Latch, Latches};
 pub use player::{Edge, Player};

@@ -169,7 +169,7 @@ pub const FACTS: &[&str] = &[
 ];
 
 /// What a kind usually means; a normaliser may know better.
-pub fn severity(kind: &str) -> Severity {
+pub(crate) fn severity(kind: &str) -> Severity {
     MEANINGS.iter().find(|(name, _)| *name == kind).map_or(Info, |(_, severity)| *severity)
 }
 

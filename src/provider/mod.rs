@@ -60,7 +60,9 @@ use std::fmt;
 use crate::{event::Event, headers::Headers, time::Timestamp};
 
 pub use diagnose::{AT_THE_DOOR_BYTES_MAX, BY_HAND_BYTES_MAX, diagnose};
-pub use kinds::{FACTS, KINDS, MONEY_KINDS, severity as severity_of_kind};
+#[cfg(test)]
+pub(crate) use kinds::severity as severity_of_kind;
+pub use kinds::{FACTS, KINDS, MONEY_KINDS};
 pub use rejection::Rejection;
 pub use rules::{Context, Encoding, Flaw, Options, Place, Proof, Signing, Terms};
 pub use signature::{Algorithm, body_sha256, sign_sha256_hex};

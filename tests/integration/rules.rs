@@ -12,14 +12,7 @@ fn kinds(home: &Home, id: i64) -> Option<Vec<Value>> {
 
 /// Posts the end of a run, and says what it is told as.
 fn run(home: &Home, service: &Service, workflow: &str, number: i64, conclusion: &str) -> Value {
-    let body = json!({ "action": "completed",
-        "workflow_run": { "name": workflow, "run_number": number, "run_attempt": 1, "conclusion": conclusion,
-            "head_branch": "main", "head_repository": { "full_name": "acme/api" } },
-        "repository": { "full_name": "acme/api" }, "sender": { "login": "otto" } });
-    let guid = format!("{workflow}-{number}-{conclusion}");
-    let (status, answer) = service.post("workflow_run", &guid, body.to_string().as_bytes());
-    assert_eq!(status, 200, "{answer}");
-    let id = answer["event_id"].as_i64().expect("an id");
+    let id = service.post_run(workflow, number, conclusion);
     home.wait_for("routing", |home| kinds(home, id)).remove(0)
 }
 

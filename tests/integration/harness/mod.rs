@@ -215,6 +215,18 @@ impl Service {
     }
 
     /// See [`post_sample`].
+    /// Posts how a run of a workflow on main of acme/api ended; its delivery's id.
+    pub(crate) fn post_run(&self, workflow: &str, number: i64, conclusion: &str) -> i64 {
+        let body = serde_json::json!({ "action": "completed",
+            "workflow_run": { "name": workflow, "run_number": number, "run_attempt": 1, "conclusion": conclusion,
+                "head_branch": "main", "head_repository": { "full_name": "acme/api" } },
+            "repository": { "full_name": "acme/api" }, "sender": { "login": "otto" } });
+        let guid = format!("{workflow}-{number}-{conclusion}");
+        let (status, answer) = self.post("workflow_run", &guid, body.to_string().as_bytes());
+        assert_eq!(status, 200, "{answer}");
+        answer["event_id"].as_i64().expect("an id")
+    }
+
     pub(crate) fn post_sample(&self, name: &str, salt: u64) -> (u16, Value) {
         post_sample(&self.door, name, salt)
     }
