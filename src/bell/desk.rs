@@ -23,6 +23,9 @@ pub(super) const REST: Duration = Duration::from_millis(250);
 /// Of one ring that stands for many.
 const MARKS_MAX: usize = 100;
 
+/// Marks that wait to be told, should nobody ask for them.
+const BEGUN_MAX: usize = 1000;
+
 /// Latches that are shown; the store keeps no more either.
 pub const LATCHES_MAX: usize = 1000;
 
@@ -140,7 +143,7 @@ impl Desk {
         }
     }
 
-    /// Rings. `is_hushed` says whether all but the most important is silent now.
+    /// Rings. `is_hushed` says whether only what is to be heard at any hour sounds now.
     pub(super) fn ring(&mut self, now: Duration, request: Request, is_hushed: &dyn Fn() -> bool) -> Taken {
         self.advance(now, is_hushed);
         if self.merge(&request, is_hushed) {
@@ -185,7 +188,8 @@ impl Desk {
         let busy_until = self.playing.as_ref().map(Voice::ends).unwrap_or_default();
         if let Some(playing) = self.playing.iter_mut().find(is_same).filter(|voice| stands_for(&voice.request)) {
             playing.rings = playing.rings.saturating_add(1);
-            self.begun.extend(request.mark);
+            let has_room = self.begun.len() < BEGUN_MAX;
+            self.begun.extend(request.mark.filter(|_| has_room));
             return true;
         }
         let returns = |voice: &&mut Voice| is_same(voice) && voice.ends() > busy_until && stands_for(&voice.request);
