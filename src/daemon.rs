@@ -56,6 +56,8 @@ const LAST_WRITES_WITHIN: Duration = Duration::from_secs(1);
 const DOOR_STOP_WITHIN: Duration = Duration::from_secs(4);
 /// A worker that was not told of a delivery looks for itself; telling it again this soon is enough.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
+/// Of the watchdog's interval: two words may come late before it bites.
+const WATCHDOG_SHARE: u32 = 3;
 /// The cue for a sink that is left alone because it keeps failing.
 const SINK_DOWN: &str = "sink_down";
 /// The cue for a tunnel that is not connected.
@@ -118,9 +120,11 @@ pub struct Daemon {
 impl Daemon {
     /// Starts the roles. When this returns, the door is open and the service manager knows.
     ///
+    /// `passed` are sockets that somebody else has bound for the door; it serves them beside its own.
+    ///
     /// # Errors
     /// When something that must be ours is not to be had: the database, the address, a thread.
-    pub fn start(settings: &Settings, roles: Roles) -> Result<Daemon, StartError> {
+    pub fn start(settings: &Settings, roles: Roles, passed: Vec<systemd::Passed>) -> Result<Daemon, StartError> {
         let (ended, endings) = mpsc::channel();
         // Before anybody can know that we are there: a signal that comes early must find somebody.
         let signals = catch_signals(ended.clone()).map_err(StartError::Thread)?;
@@ -155,7 +159,7 @@ impl Daemon {
             signals,
             _locks: locks,
         };
-        let started = daemon.start_roles(settings, roles, clock);
+        let started = daemon.start_roles(settings, roles, clock, passed);
         match started {
             Ok(()) => {
                 systemd::notify(systemd::State::Ready);
@@ -168,7 +172,13 @@ impl Daemon {
         }
     }
 
-    fn start_roles(&mut self, settings: &Settings, roles: Roles, clock: Arc<dyn Clock>) -> Result<(), StartError> {
+    fn start_roles(
+        &mut self,
+        settings: &Settings,
+        roles: Roles,
+        clock: Arc<dyn Clock>,
+        passed: Vec<systemd::Passed>,
+    ) -> Result<(), StartError> {
         let told = Told::default();
         let stored = match roles {
             Roles::Receive => self.start_teller(settings)?,
@@ -178,9 +188,30 @@ impl Daemon {
         if roles != Roles::Work {
             self.start_beside_the_door(settings, &told, clock.clone())?;
             let door = Door::new(&settings.door, settings.sources.clone(), self.store.clone(), clock, stored, told);
-            self.open_door(&settings.door, door)?;
+            self.open_door(&settings.door, door, passed)?;
         }
-        Ok(())
+        self.start_watchdog()
+    }
+
+    /// Tells the service manager that nobody is stuck, for as long as that is so. A commit that hangs is not: it shows as
+    /// stalled storage, and a restart would not mend the disk.
+    fn start_watchdog(&mut self) -> Result<(), StartError> {
+        let Some(interval) = systemd::watchdog() else { return Ok(()) };
+        let (wake, stop) = (self.new_wake(), self.stop.clone());
+        self.spawn("watchdog", move || {
+            while !stop.is_told() {
+                let stuck = threads::stuck(Instant::now());
+                match stuck.is_empty() {
+                    true => systemd::notify(systemd::State::Alive),
+                    false => {
+                        let names: Vec<String> =
+                            stuck.iter().map(|(name, busy)| format!("{name} ({} s)", busy.as_secs())).collect();
+                        log::error!("stuck: {}; the service manager is about to restart us", names.join(", "));
+                    }
+                }
+                wake.wait(interval / WATCHDOG_SHARE);
+            }
+        })
     }
 
     /// What the door relies on and does not wait for.
@@ -388,14 +419,32 @@ impl Daemon {
         Ok(wake)
     }
 
-    fn open_door(&mut self, settings: &config::Door, door: Door) -> Result<(), StartError> {
-        let listener = Listener::bind(&settings.listen).map_err(StartError::Listen)?;
-        let address = listener.local_addr().map_err(StartError::Listen)?;
-        let running =
-            Server::new(vec![listener], Limits::from(settings), door).start("door").map_err(StartError::Thread)?;
-        log::info!("listening address={}", address_text(&address));
-        self.door_address = Some(address);
-        self.door = Some(running);
+    /// `listen` is served in any case, by our own socket unless one that was passed has that very address.
+    fn open_door(
+        &mut self,
+        settings: &config::Door,
+        door: Door,
+        passed: Vec<systemd::Passed>,
+    ) -> Result<(), StartError> {
+        let mut listeners = Vec::new();
+        for passed in passed {
+            let listener = Listener::adopt(passed).map_err(StartError::Listen)?;
+            let address = listener.local_addr().map_err(StartError::Listen)?;
+            log::info!("listening address={} by=systemd", address_text(&address));
+            listeners.push((listener, address));
+        }
+        if listeners.iter().all(|(_, address)| *address != settings.listen) {
+            let listener = Listener::bind(&settings.listen).map_err(StartError::Listen)?;
+            let address = listener.local_addr().map_err(StartError::Listen)?;
+            log::info!("listening address={}", address_text(&address));
+            self.door_address = Some(address.clone());
+            listeners.push((listener, address));
+        } else {
+            self.door_address = Some(settings.listen.clone());
+        }
+        let listeners = listeners.into_iter().map(|(listener, _)| listener).collect();
+        let server = Server::new(listeners, Limits::from(settings), door);
+        self.door = Some(server.start("door").map_err(StartError::Thread)?);
         Ok(())
     }
 

@@ -7,6 +7,12 @@
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The revision that it was built from; what was changed since has a `+`. A debug build does not say.
+pub const REVISION: &str = env!("HOOKBELL_REVISION");
+
+/// What `--version` says.
+pub const VERSION_LINE: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HOOKBELL_REVISION"), ")");
+
 /// When this program was built. No moment before it can be now.
 pub const BUILT: time::Timestamp = match i64::from_str_radix(env!("HOOKBELL_BUILT_S"), 10) {
     Ok(seconds) => time::Timestamp::from_ms(seconds * 1000),

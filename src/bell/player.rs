@@ -17,7 +17,7 @@ use super::{
     board::{self, Board},
     handle::Shared,
 };
-use crate::time::Timestamp;
+use crate::{threads, time::Timestamp};
 
 #[cfg(test)]
 mod tests;
@@ -101,7 +101,9 @@ impl Player {
     /// The thread's work: plays until [`Bell::stop`].
     pub fn run(mut self) {
         loop {
-            match self.next() {
+            let turn = self.next();
+            let _busy = threads::busy(threads::BUSY_MAX);
+            match turn {
                 Turn::Strike { at, due } => self.strike(at, due),
                 Turn::Repair => self.repair(),
                 Turn::End => return,

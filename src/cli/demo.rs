@@ -99,7 +99,8 @@ fn show(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
     let any_port = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let (slack, slack_url, messages) = Bin::open(any_port, Manner::SLACK)?;
     let settings = settings(directory, &secret, &slack_url)?;
-    let daemon = Daemon::start(&settings, Roles::All).map_err(|error| Failure::Failed(error.to_string()))?;
+    let daemon =
+        Daemon::start(&settings, Roles::All, Vec::new()).map_err(|error| Failure::Failed(error.to_string()))?;
     let door = daemon.door_address().and_then(daemon::loopback_address).map(|address| format!("http://{address}"));
     let (Some(door), Some(bell)) = (door, daemon.bell().cloned()) else {
         return Err(Failure::Failed("the demo's door or desk is missing".to_owned()));

@@ -41,7 +41,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(
     name = "hookbell",
-    version,
+    version = crate::VERSION_LINE,
     disable_help_subcommand = true,
     after_help = "\
 Examples:

@@ -1,7 +1,10 @@
 //! `run`, `receive` and `work`: the services.
 
 use super::{Failure, Global};
-use crate::daemon::{Daemon, Ending, Roles};
+use crate::{
+    daemon::{Daemon, Ending, Roles},
+    systemd,
+};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -24,8 +27,10 @@ pub(super) fn run(global: &Global, roles: Roles) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    let daemon = Daemon::start(&loaded.settings, roles).map_err(|error| Failure::Failed(error.to_string()))?;
-    log::info!("ready version={} pid={}", crate::VERSION, std::process::id());
+    let passed = systemd::take_sockets()
+        .map_err(|error| Failure::Failed(format!("cannot use a socket that systemd passes: {error}")))?;
+    let daemon = Daemon::start(&loaded.settings, roles, passed).map_err(|error| Failure::Failed(error.to_string()))?;
+    log::info!("ready version={} revision={} pid={}", crate::VERSION, crate::REVISION, std::process::id());
     let ending = daemon.wait();
     if let Ending::Signal(signal) = &ending {
         log::info!("stopping signal={signal}");

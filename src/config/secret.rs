@@ -22,6 +22,9 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// While rotating there are two; more than a few is a list that nobody prunes.
 const SECRETS_MAX: usize = 8;
 
+/// The folder beside the configuration that the packaged unit loads as credentials.
+const CREDENTIALS: &str = "secrets";
+
 const HINT: &str = "write { env = \"NAME\" }, { file = \"path\" } or { credential = \"name\" }";
 
 /// Where one secret is found.
@@ -31,8 +34,9 @@ pub(super) enum Origin {
     Variable(String),
     /// A file, absolute.
     File(PathBuf),
-    /// A file below `$CREDENTIALS_DIRECTORY`, which systemd fills.
-    Credential(String),
+    /// What systemd provides under this name in `$CREDENTIALS_DIRECTORY`. Where it has not started us, the file from which
+    /// the packaged unit takes it: that of the same name in [`CREDENTIALS`] beside the configuration.
+    Credential { name: String, stored: PathBuf },
 }
 
 /// What an [`Origin`] gave.
@@ -73,7 +77,10 @@ fn origin_in(mut section: Section<'_>, beside: &Path, report: &mut Report) -> Op
             (_, name) if name.contains('/') || name == ".." => {
                 Err(Fault::new("a credential is a name, not a path").hint("for a path write { file = \"…\" }"))
             }
-            (_, name) => Ok(Origin::Credential(name.to_owned())),
+            (_, name) => {
+                let stored = beside.join(CREDENTIALS).join(name);
+                Ok(Origin::Credential { name: name.to_owned(), stored })
+            }
         }));
     }
     section.finish(report);
@@ -111,16 +118,10 @@ pub(super) fn fetch(origin: &Origin, environment: &Environment) -> Result<Found,
             Variable::NotText => return Err(Fault::new(format!("{name} is not valid UTF-8"))),
         },
         Origin::File(path) => (read(path)?, path.display().to_string()),
-        Origin::Credential(name) => match environment.get("CREDENTIALS_DIRECTORY") {
-            Variable::Set(directory) => {
-                let path = Path::new(&directory).join(name);
-                (read(&path)?, path.display().to_string())
-            }
-            Variable::Unset | Variable::Empty | Variable::NotText => {
-                return Err(Fault::new(format!("there is no $CREDENTIALS_DIRECTORY to hold the credential `{name}`"))
-                    .hint("systemd sets it for a unit with LoadCredential="));
-            }
-        },
+        Origin::Credential { name, stored } => {
+            let path = credential(name, stored, environment)?;
+            (read(&path)?, path.display().to_string())
+        }
     };
     // A key of blanks is a slip, and as good as published.
     let secret = (!value.trim().is_empty()).then(|| Secret::new(value)).flatten();
@@ -128,6 +129,27 @@ pub(super) fn fetch(origin: &Origin, environment: &Environment) -> Result<Found,
         Some(secret) => Ok(Found::Value(secret)),
         None => Err(Fault::new(format!("the secret in {whence} is empty"))),
     }
+}
+
+/// Where a credential is. Of a whole folder (`LoadCredential=secrets:/etc/hookbell/secrets`) systemd makes names that begin
+/// with the folder's.
+fn credential(name: &str, stored: &Path, environment: &Environment) -> Result<PathBuf, Fault> {
+    let put = || format!("put it into {} and restart the service", stored.display());
+    let Variable::Set(directory) = environment.get("CREDENTIALS_DIRECTORY") else {
+        return match stored.try_exists() {
+            Ok(true) => Ok(stored.to_owned()),
+            Ok(false) => {
+                Err(Fault::new(format!("there is no credential `{name}`: no {}", stored.display())).hint(put()))
+            }
+            Err(cause) => Err(Fault::new(format!("cannot look for the credential `{name}`: {cause}"))
+                .hint("root may read it: type the command with sudo")),
+        };
+    };
+    let directory = Path::new(&directory);
+    let candidates = [directory.join(name), directory.join(format!("{CREDENTIALS}_{name}"))];
+    candidates.into_iter().find(|path| path.exists()).ok_or_else(|| {
+        Fault::new(format!("systemd provides no credential `{name}` in {}", directory.display())).hint(put())
+    })
 }
 
 /// Says aloud when others on this machine can read the secret.

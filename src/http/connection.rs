@@ -14,6 +14,7 @@ use super::{
     socket::{Broken, Stream},
     table::{Phase, Seat},
 };
+use crate::threads;
 
 /// Bytes per read. On the stack, so it counts against the server's small stacks, and in hundreds of threads.
 const READ_BYTES: usize = 8 * 1024;
@@ -146,6 +147,7 @@ fn converse<S: Service>(
     // It was put there above.
     let Some(head) = known.head.take() else { return Err(End::Gone) };
     let request = Request { head, body: reader.into_body(), peer, accepted, admitted: value };
+    let _busy = threads::busy(threads::BUSY_MAX);
     Ok((service.handle(request), rest))
 }
 

@@ -1,5 +1,5 @@
-//! A socket that listens. Owns binding with its remedies and the life of a Unix socket's file; refuses to know who is
-//! served.
+//! A socket that listens. Owns binding with its remedies and the life of a Unix socket's file, unless somebody else has
+//! bound it; refuses to know who is served.
 
 use std::{
     fs, io,
@@ -15,9 +15,9 @@ use std::{
 };
 
 use super::socket::{Peer, Stream};
-use crate::config::Listen;
+use crate::{config::Listen, systemd::Passed};
 
-/// A listening socket. Dropping it closes it and removes a Unix socket's file.
+/// A listening socket. Dropping it closes it and removes the file of a Unix socket that it has bound.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
@@ -27,6 +27,8 @@ pub struct Listener {
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
+    /// Bound by somebody else, whose file it is.
+    Adopted(UnixListener),
 }
 
 /// The file of a Unix socket, by identity: when somebody has put another one in its place, that one is not ours to
@@ -74,6 +76,26 @@ impl Listener {
         Ok(Listener { socket })
     }
 
+    /// Takes over a socket that somebody else has bound, and who goes on listening when this one is closed.
+    ///
+    /// # Errors
+    /// When the system does not let it be used like one of ours.
+    pub fn adopt(passed: Passed) -> io::Result<Listener> {
+        let socket = match passed {
+            Passed::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Socket::Tcp(listener)
+            }
+            Passed::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                Socket::Adopted(listener)
+            }
+        };
+        // Whatever backlog it was bound with.
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(Listener { socket })
+    }
+
     /// Where it listens; a port that was asked for as 0 is the one that was given.
     ///
     /// # Errors
@@ -82,6 +104,11 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(listener) => listener.local_addr().map(Listen::Tcp),
             Socket::Unix(_, file) => Ok(Listen::Unix(file.path.clone())),
+            // One in Linux's abstract name space has no path.
+            Socket::Adopted(listener) => {
+                let address = listener.local_addr()?;
+                Ok(Listen::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned()))
+            }
         }
     }
 
@@ -89,7 +116,9 @@ impl Listener {
     pub(super) fn accept(&self) -> io::Result<Option<(Stream, Peer)>> {
         let accepted = match &self.socket {
             Socket::Tcp(listener) => listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), Peer::Tcp(peer))),
-            Socket::Unix(listener, _) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), Peer::Unix)),
+            Socket::Unix(listener, _) | Socket::Adopted(listener) => {
+                listener.accept().map(|(stream, _)| (Stream::Unix(stream), Peer::Unix))
+            }
         };
         match accepted {
             Ok(connection) => Ok(Some(connection)),
@@ -101,9 +130,15 @@ impl Listener {
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.socket {
+        self.socket.as_fd()
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
             Socket::Tcp(listener) => listener.as_fd(),
-            Socket::Unix(listener, _) => listener.as_fd(),
+            Socket::Unix(listener, _) | Socket::Adopted(listener) => listener.as_fd(),
         }
     }
 }
@@ -202,6 +237,22 @@ mod tests {
         drop(listener);
         assert!(path.exists(), "another process's socket was removed");
         drop(other);
+    }
+
+    #[test]
+    fn an_adopted_socket_stays_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("door.sock");
+        // What the service manager keeps.
+        let manager = UnixListener::bind(&path).unwrap();
+        let adopted = Listener::adopt(Passed::Unix(manager.try_clone().unwrap())).unwrap();
+        assert_eq!(adopted.local_addr().unwrap(), unix(&path));
+        drop(adopted);
+        let waiting = UnixStream::connect(&path).unwrap();
+        let next = Listener::adopt(Passed::Unix(manager.try_clone().unwrap())).unwrap();
+        assert!(matches!(next.accept(), Ok(Some((_, Peer::Unix)))), "who came in between was lost");
+        assert!(matches!(next.accept(), Ok(None)), "it would block");
+        drop(waiting);
     }
 
     #[test]

@@ -42,6 +42,9 @@ const SURPLUS_WAIT: Duration = Duration::from_secs(1);
 /// The pause when the system is out of descriptors or memory: accepting at once would fail at once.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// Who was accepted just before the end may still speak for so long: it could not know.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// The pause when somebody was shed for that: its thread gives the descriptor back at once.
 const BACK_OFF_SHED: Duration = Duration::from_millis(2);
 
@@ -405,15 +408,24 @@ impl Shared {
         None
     }
 
-    /// Closes the listeners and empties the lobby: who has spoken is still served.
+    /// Closes the listeners and empties the lobby: who has spoken, or does so in a moment, is still served.
     fn clear<S: Service>(&self, service: &S, front: Front) {
         let Front { listeners, mut lobby } = front;
         drop(listeners);
+        let serve = |guest| match self.table.seat(guest, Instant::now()) {
+            Ok(seat) => connection::serve(service, &self.limits, &seat),
+            Err(guest) => connection::turn_away(service, &guest, &Table::stopping()),
+        };
+        let until = Instant::now() + LAST_WORDS;
+        while lobby.guests().next().is_some() && Instant::now() < until {
+            let ready = readable(&lobby, until);
+            if let Some(guest) = lobby.spoken(&ready) {
+                serve(guest);
+            }
+        }
         while let Some(leaver) = lobby.oldest() {
-            let Some(guest) = show_out(service, Some(leaver), &Table::stopping()) else { continue };
-            match self.table.seat(guest, Instant::now()) {
-                Ok(seat) => connection::serve(service, &self.limits, &seat),
-                Err(guest) => connection::turn_away(service, &guest, &Table::stopping()),
+            if let Some(guest) = show_out(service, Some(leaver), &Table::stopping()) {
+                serve(guest);
             }
         }
     }
@@ -475,6 +487,18 @@ impl Shared {
             log::warn!("{} cannot accept connections: {error}; making room, and trying again", self.name);
         }
         !lost
+    }
+}
+
+/// Waits until somebody in the lobby can be read from, or then; says who can be, by position.
+fn readable(lobby: &Lobby, until: Instant) -> Vec<bool> {
+    let guests = lobby.guests().map(|guest| PollFd::from_borrowed_fd(guest.stream.as_fd(), PollFlags::IN));
+    let mut polled: Vec<_> = guests.collect();
+    let timeout = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
+    match poll(&mut polled, timeout.as_ref()) {
+        Ok(_) => polled.iter().map(|polled| !polled.revents().is_empty()).collect(),
+        // It is asked again, and ends in time.
+        Err(_) => vec![false; polled.len()],
     }
 }
 

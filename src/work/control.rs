@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     bell::{Bell, Gesture, Ring, Taken},
     event::Severity,
-    threads::{Stop, Wake},
+    threads::{self, Stop, Wake},
 };
 
 /// A request is a line, and not a long one.
@@ -166,6 +166,7 @@ impl Control {
     }
 
     fn serve(&self, request: Request) -> Value {
+        let _busy = threads::busy(threads::BUSY_MAX);
         match request {
             Request::Wake => {
                 self.wakes.iter().for_each(Wake::wake);

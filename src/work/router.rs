@@ -15,7 +15,7 @@ use crate::{
     provider::{self, Context, EVENTS_MAX, Normalised, Options},
     rule::{self, Rule, Target},
     store::{Decision, Routable, Routed, Store},
-    threads::{Stop, Wake},
+    threads::{self, Stop, Wake},
     time::{Clock, Zone},
 };
 
@@ -101,6 +101,7 @@ impl Router {
     }
 
     fn decide(&self, routable: &Routable, runs: &mut Runs) -> Decision {
+        let _busy = threads::busy(threads::BUSY_MAX);
         let decision =
             catch_unwind(AssertUnwindSafe(|| self.understand(routable, runs))).unwrap_or_else(|panic| Decision::Dead {
                 reason: format!(

@@ -17,13 +17,15 @@ use crate::{
     logfmt,
     sink::{Bundle, Outcome, Parcel, Sink},
     store::{Claim, Portion, Settlement},
-    threads::Wake,
+    threads::{self, Wake},
 };
 
 /// Dispatches in one claim. Each is settled by itself as soon as it was tried, so that a crash repeats one at most.
 pub const BATCH: usize = 16;
 /// A lost wake-up costs at most this.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Every sink has limits of its own for what it waits for, ten minutes at the most; one that is at it for longer is stuck.
+const ATTEMPT_MAX: Duration = Duration::from_secs(15 * 60);
 /// After a database error.
 const RECOVER: Duration = Duration::from_secs(1);
 
@@ -268,6 +270,7 @@ impl Sender {
 
 /// A sink that panics on a parcel has a bug, and the next parcel does not pay for it.
 fn guarded(deliver: impl FnOnce() -> Outcome) -> Outcome {
+    let _busy = threads::busy(ATTEMPT_MAX);
     catch_unwind(AssertUnwindSafe(deliver)).unwrap_or_else(|panic| Outcome::Dead {
         reason: format!("hookbell failed on it (a bug, please report it): {}", panic_text(&*panic)),
     })

@@ -14,6 +14,7 @@ mod desk;
 mod faults;
 mod invariants;
 mod main_job;
+mod manager;
 mod payloads;
 mod providers;
 mod rules;

@@ -95,7 +95,7 @@ fn every_rule_has_a_bad_snippet() {
         (
             "[sources.github]\nsecret = { credential = \"x\" }",
             "sources.github.secret",
-            "there is no $CREDENTIALS_DIRECTORY",
+            "there is no credential `x`: no /etc/hookbell/secrets/x; put it into /etc/hookbell/secrets/x and restart",
         ),
         (
             "[sources.github]\nsecret = { credential = \"../x\" }",
