@@ -17,5 +17,6 @@ mod main_job;
 mod payloads;
 mod providers;
 mod rules;
+mod storage;
 mod threads;
 mod way_out;
