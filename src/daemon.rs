@@ -587,12 +587,18 @@ fn longest_waits(settings: &Settings) -> WaitsMax {
 
 /// `counters` are those of this process's own door, where it has one.
 fn status(started: Instant, store: &Store, bell: &Bell, counters: Option<&Counters>) -> Value {
+    let unsettled = store.unsettled();
     json!({
         "version": crate::VERSION,
         "pid": std::process::id(),
         "uptime_s": started.elapsed().as_secs(),
         "storage": store.trouble(),
         "commits": store.commits(),
+        "unsettled": {
+            "written_bytes": unsettled.written_bytes,
+            "deliveries": unsettled.deliveries,
+            "payload_bytes": unsettled.payload_bytes,
+        },
         "door": counters.map(Counters::read),
         "bell": bell.state(),
     })

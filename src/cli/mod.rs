@@ -1,6 +1,7 @@
 //! The command line: one file per command. Owns arguments, help, exit codes and what is printed; every command is thin
 //! over the modules that do the work.
 
+mod backup;
 mod bell;
 mod catch;
 mod check;
@@ -14,6 +15,7 @@ mod secret;
 mod send;
 mod sql;
 mod status;
+mod storage;
 mod story;
 mod table;
 mod try_desk;
@@ -98,6 +100,10 @@ enum Command {
     Sql(sql::Arguments),
     /// How the service is; works from the database alone when it is down
     Status(status::Arguments),
+    /// Copy the database into one file while the service runs
+    Backup(backup::Backup),
+    /// Put a backup in the database's place; what was there is kept
+    Restore(backup::Restore),
     /// Look at what came in
     #[command(subcommand)]
     Deliveries(deliveries::Command),
@@ -231,6 +237,8 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Secret(arguments) => secret::secret(&arguments),
         Command::Sql(arguments) => sql::sql(&global, &arguments),
         Command::Status(arguments) => status::status(&global, &arguments),
+        Command::Backup(arguments) => backup::backup(&global, &arguments),
+        Command::Restore(arguments) => backup::restore(&global, &arguments),
         Command::Deliveries(command) => deliveries::deliveries(&global, &command),
         Command::Bell(command) => bell::bell(&global, &command),
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Failure, Global, print_json, print_line, table};
+use super::{Failure, Global, print_json, print_line, storage, table};
 use crate::{
     door::{KEPT_AS, List},
     store::{DeliveryRow, Filter, Outage, QueueCount, Reader, RefusalCount, Role, RoleLock},
@@ -29,6 +29,8 @@ struct Report {
     work_pid: Option<u32>,
     /// What the running worker says; null when it does not answer.
     service: Value,
+    /// The database's size and limits, and what was written to the card.
+    store: Value,
     deliveries: BTreeMap<String, i64>,
     queues: Vec<QueueCount>,
     /// Who was refused, the last first.
@@ -67,6 +69,7 @@ pub(super) fn status(global: &Global, arguments: &Arguments) -> Result<(), Failu
         },
         receive_pid,
         work_pid,
+        store: storage::facts(&reader, &settings.store, &service["unsettled"])?,
         service,
         deliveries: reader.status_counts()?.into_iter().collect(),
         queues: reader.queues()?,
@@ -131,6 +134,9 @@ fn print(report: &Report) -> Result<(), Failure> {
         true => "deliveries: none yet".to_owned(),
         false => format!("deliveries: {}", counts.join(", ")),
     })?;
+    for line in storage::lines(&report.store) {
+        print_line(&line)?;
+    }
     for queue in &report.queues {
         let mut line = format!("sink {}: {} waiting, {} dead", queue.sink, queue.waiting, queue.dead);
         if let (Some(error), true) = (&queue.last_error, queue.retrying > 0) {

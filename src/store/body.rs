@@ -133,6 +133,26 @@ mod tests {
     }
 
     #[test]
+    fn no_body_is_kept_in_more_bytes_than_it_has() {
+        let packer = Packer::default();
+        let mut state = 1_u64;
+        // Bytes without any pattern, the worst that can come, around the length from which packing begins, and longer.
+        for length in (0..400).chain([4096, 100_000]) {
+            let raw: Vec<u8> = (0..length)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (state >> 56) as u8
+                })
+                .collect();
+            let packed = packer.pack(raw.clone());
+            assert!(packed.bytes.len() <= raw.len(), "{} bytes for {length}", packed.bytes.len());
+            assert_eq!(unpack(packed.codec, &packed.bytes).unwrap(), raw);
+        }
+        let json = br#"{"action":"opened","number":7}"#.to_vec();
+        assert_eq!(packer.pack(json.clone()).bytes.len(), json.len());
+    }
+
+    #[test]
     fn a_damaged_body_is_an_error_and_no_allocation() {
         assert!(unpack("zstd", b"not zstd").is_err());
         assert!(unpack("lzma", b"").is_err());

@@ -1,10 +1,6 @@
 //! How a connection to the database is opened: every pragma in one place, with its reason.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs::File, path::Path, time::Duration};
 
 use rusqlite::{
     Connection, OpenFlags,
@@ -13,11 +9,11 @@ use rusqlite::{
     hooks::{AuthAction, AuthContext, Authorization},
 };
 
-use super::{StoreError, migrate, report};
+use super::{StoreError, directory_of, migrate, prune, report};
 
 /// How long a connection waits for another process's lock. Shorter than any deadline above it, so that the answer is
 /// "the database is locked" and not silence.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Opens for writing, creates and migrates when needed.
 pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
@@ -72,6 +68,12 @@ pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
         });
     }
     migrate::migrate(&mut connection, path)?;
+    if !prune::shrinks(&connection).map_err(|cause| open_error(path, &cause))? {
+        log::warn!(
+            "{} was made by another program and never becomes smaller; `hookbell backup` and `restore` make it anew",
+            path.display()
+        );
+    }
     // A process that died between writing the log and syncing it leaves rows that we can read and a power cut can still
     // take. To them we would answer "duplicate", which is a promise. A synced commit makes everything before it durable.
     connection
@@ -88,30 +90,36 @@ pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Opens for checkpoints: no statements of ours run on it.
+/// Opens for checkpoints. It waits for nobody: while it waited for a reader it would hold up the writer.
 pub(super) fn checkpointing(path: &Path) -> Result<Connection, StoreError> {
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(|cause| open_error(path, &cause))?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(|cause| open_error(path, &cause))?;
+    connection.busy_timeout(Duration::ZERO).map_err(|cause| open_error(path, &cause))?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(|cause| open_error(path, &cause))?;
+    Ok(connection)
+}
+
+/// Opens for copying the whole.
+pub(super) fn copying(path: &Path) -> Result<Connection, StoreError> {
+    let connection = existing(path)?;
+    let prepare = || -> rusqlite::Result<()> {
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        if !prune::shrinks(&connection)? {
+            // Of this connection alone: the copy can.
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        }
+        Ok(())
+    };
+    prepare().map_err(|cause| open_error(path, &cause))?;
     Ok(connection)
 }
 
 /// Opens for reading, with the view and the functions that people query with.
 pub(super) fn reading(path: &Path) -> Result<Connection, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Open {
-            path: path.to_owned(),
-            why: "there is no such file; has hookbell run yet, and with this configuration?".to_owned(),
-        });
-    }
-    let mut connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .or_else(|_| {
-                Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            })
-            .map_err(|cause| open_error(path, &cause))?;
+    let mut connection = existing(path)?;
     let prepare = |connection: &Connection| -> rusqlite::Result<i64> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
@@ -142,6 +150,21 @@ pub(super) fn reading(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Opens a file that is there. Reading wants to write, too: the log's index stands beside it.
+fn existing(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Open {
+            path: path.to_owned(),
+            why: "there is no such file; has hookbell run yet, and with this configuration?".to_owned(),
+        });
+    }
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .or_else(|_| {
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        })
+        .map_err(|cause| open_error(path, &cause))
+}
+
 fn only_looking(context: AuthContext<'_>) -> Authorization {
     match context.action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Function { .. } | AuthAction::Recursive => {
@@ -161,7 +184,7 @@ fn only_looking(context: AuthContext<'_>) -> Authorization {
 
 fn open_error(path: &Path, cause: &rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     let why = match cause.sqlite_error_code() {
         Some(ErrorCode::CannotOpen) if !directory.is_dir() => {
             format!("the directory {} does not exist; create it", directory.display())
@@ -170,7 +193,10 @@ fn open_error(path: &Path, cause: &rusqlite::Error) -> StoreError {
             format!("{cause}; the file and its directory must be writable by this user")
         }
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            format!("{cause}; the file is damaged or not ours: move it aside and start again")
+            format!(
+                "{cause}; the file is damaged or not ours: bring back a backup by `hookbell restore FILE`, or move it \
+                 aside and start again"
+            )
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             format!("{cause}; another program holds it")
@@ -181,11 +207,8 @@ fn open_error(path: &Path, cause: &rusqlite::Error) -> StoreError {
 }
 
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    File::open(&directory).and_then(|handle| handle.sync_all()).map_err(|cause| StoreError::Open {
+    let directory = directory_of(path);
+    File::open(directory).and_then(|handle| handle.sync_all()).map_err(|cause| StoreError::Open {
         path: path.to_owned(),
         why: format!("its directory {} cannot be synced: {cause}", directory.display()),
     })

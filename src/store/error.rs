@@ -44,6 +44,11 @@ pub enum StoreError {
     },
     /// The writer is gone or going.
     Stopped,
+    /// A copy of the database could not be made or used.
+    Copy {
+        /// What was attempted, the cause and the remedy.
+        what: String,
+    },
     /// A stored row that no version of ours has written.
     Corrupt {
         /// What it is.
@@ -87,7 +92,7 @@ impl StoreError {
                 Some("the file and its directory must be writable by the user that runs hookbell")
             }
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-                Some("the file is damaged or not a database; move it aside and start again")
+                Some("the file is damaged or not a database; `hookbell restore` brings back a backup")
             }
             _ => None,
         }
@@ -117,6 +122,7 @@ impl fmt::Display for StoreError {
                 write!(f, "no answer from the disk within {:.1} s; storage is stalled", waited.as_secs_f64())
             }
             StoreError::Stopped => f.write_str("the store is stopping"),
+            StoreError::Copy { what } => f.write_str(what),
             StoreError::Corrupt { what } => write!(f, "a stored row is not readable: {what}"),
         }
     }

@@ -194,6 +194,7 @@ impl Store {
         // By what is proven: under one signature there may be many bodies.
         let body_hash = i64::from_be_bytes(parts.fingerprint.unwrap_or(sha256)[..8].try_into().unwrap_or_default());
         let headers = body::headers_to_json(&parts.headers);
+        let payload_bytes = parts.body.len();
         let packed = self.packer.pack(parts.body);
         let terms = Terms {
             class: Class::Accept,
@@ -251,6 +252,7 @@ impl Store {
         let accepted = ticket.wait(timeout);
         if let Ok(Accepted::New { id, .. }) = &accepted {
             self.arrivals.note(*id, begun.elapsed());
+            self.meter.count(payload_bytes);
         }
         if matches!(accepted, Err(StoreError::TooSlow { .. })) {
             self.shared.drop_expired();

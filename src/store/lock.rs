@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::StoreError;
+use super::{StoreError, beside};
 use crate::threads::Wake;
 
 /// How often, and after which pause, a lock is tried that somebody holds.
@@ -89,8 +89,7 @@ impl RoleLock {
     }
 }
 
-fn lock_path(database: &Path, role: Role) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(format!(".{role}.lock"));
-    PathBuf::from(path)
+/// Where the lock of a role stands.
+pub(super) fn lock_path(database: &Path, role: Role) -> PathBuf {
+    beside(database, &format!(".{role}.lock"))
 }

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("outage.sql"),
     include_str!("way_out.sql"),
     include_str!("latch.sql"),
+    include_str!("flash.sql"),
 ];
 
 /// The version that this program reads and writes.
@@ -49,6 +50,15 @@ pub(super) fn check_version(version: i64, path: &Path) -> Result<(), StoreError>
                 "its schema is version {version} and this program's is {VERSION}; start `hookbell run` once to migrate it"
             ),
         }),
+        _ => Err(newer(version, path)),
+    }
+}
+
+/// Refuses a file that is not ours, or that a newer program has written.
+pub(super) fn check_not_newer(version: i64, path: &Path) -> Result<(), StoreError> {
+    match version {
+        1..=VERSION => Ok(()),
+        0 => Err(StoreError::Open { path: path.to_owned(), why: "it is not a database of hookbell".to_owned() }),
         _ => Err(newer(version, path)),
     }
 }

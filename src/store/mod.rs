@@ -5,10 +5,14 @@
 //! again, never forgotten.
 
 mod again;
+mod backup;
 mod body;
+mod checkpoint;
 mod connection;
 mod error;
+mod flash;
 mod inbox;
+mod installation;
 mod latch;
 mod lock;
 mod migrate;
@@ -18,6 +22,7 @@ mod outbox;
 mod prune;
 mod refusal;
 mod report;
+mod restore;
 mod subject;
 mod writer;
 
@@ -35,14 +40,17 @@ use rusqlite::{Connection, OptionalExtension};
 
 pub use self::{
     again::BATCH as AGAIN_BATCH,
+    backup::{Contents, backup},
     error::StoreError,
+    flash::{Counted, Flash},
     inbox::{Accepted, Arrival, Decision, Routable, Routed, Unrouted},
     lock::{Role, RoleLock},
     outage::Outage,
     outbox::{Claim, Claimed, Portion, Settlement, WaitsMax},
-    prune::Pruned,
+    prune::{Pruned, Size},
     refusal::{OTHERS, RefusalCount, Refused},
     report::{Attempt, DeliveryRow, Dispatched, Filter, History, QueueCount, Reader, StoredRequest, Story},
+    restore::{Restored, restore},
     subject::SinkConversations,
 };
 use crate::{
@@ -95,7 +103,8 @@ pub struct Store {
     path: PathBuf,
     shared: Arc<writer::Shared>,
     packer: Arc<body::Packer>,
-    installation: Arc<str>,
+    installation: Arc<installation::Installation>,
+    meter: Arc<flash::Meter>,
     newest: Timestamp,
     arrivals: inbox::Arrivals,
     free_bytes_min: u64,
@@ -116,13 +125,24 @@ impl Store {
     /// # Errors
     /// When the file cannot be opened, is damaged, is from a newer version, or cannot promise durability.
     pub fn open(path: &Path, free_bytes_min: u64, clock: Arc<dyn Clock>) -> Result<(Store, StoreThreads), StoreError> {
+        Store::open_at(path, free_bytes_min, clock, checkpoint::Pace::NORMAL)
+    }
+
+    fn open_at(
+        path: &Path,
+        free_bytes_min: u64,
+        clock: Arc<dyn Clock>,
+        pace: checkpoint::Pace,
+    ) -> Result<(Store, StoreThreads), StoreError> {
+        let written = flash::written();
         let connection = connection::writing(path)?;
         let attempt = StoreError::database("prepare the database");
-        let installation = installation(&connection).map_err(&attempt)?;
+        let installation = installation::Installation::open(&connection).map_err(&attempt)?;
         let newest = newest(&connection).map_err(&attempt)?;
+        let meter = Arc::new(flash::Meter::new(clock.clone(), newest, written));
         let moments = moment::Moments::open(&connection, clock).map_err(&attempt)?;
         let shared = writer::Shared::new();
-        let writer = writer::Writer::new(connection, moments, shared.clone()).map_err(&attempt)?;
+        let writer = writer::Writer::new(connection, moments, shared.clone(), meter.clone()).map_err(&attempt)?;
         let checkpointing = connection::checkpointing(path)?;
         let no_thread = |error: std::io::Error| StoreError::Open {
             path: path.to_owned(),
@@ -135,9 +155,14 @@ impl Store {
         })
         .map_err(no_thread)?;
         let (for_checkpoints, checkpoints_ended) = (shared.clone(), Wake::new());
-        let told = checkpoints_ended.clone();
+        let (told, counts, database) = (checkpoints_ended.clone(), meter.clone(), path.to_owned());
         let checkpoints = threads::spawn("checkpoints", threads::STACK_BYTES, move || {
-            writer::run_checkpoints(&checkpointing, &for_checkpoints);
+            checkpoint::run(&checkpointing, &for_checkpoints, pace);
+            // As the last to close it would do so by itself, but after the count. Where a service goes on, its log does.
+            if !is_in_use_by_others(&database) {
+                checkpoint::move_pages(&checkpointing);
+            }
+            counts.settle_at_end(&checkpointing);
             drop(checkpointing);
             told.wake();
         })
@@ -146,7 +171,8 @@ impl Store {
             path: path.to_owned(),
             shared: shared.clone(),
             packer: Arc::default(),
-            installation: installation.into(),
+            installation: Arc::new(installation),
+            meter,
             newest,
             arrivals: inbox::Arrivals::default(),
             free_bytes_min,
@@ -170,7 +196,7 @@ impl Store {
 
     /// The random name of this database, part of every id that leaves the house.
     pub fn installation(&self) -> &str {
-        &self.installation
+        self.installation.name()
     }
 
     /// Begins the work behind the door: gives back what an earlier process held, and says whether that one ended without
@@ -286,8 +312,7 @@ impl StoreThreads {
         if self.writer.join().is_err() {
             log::error!("the writer thread has panicked");
         }
-        // The last to close moves the whole log into the file, which may take longer than we have. What is in the log is
-        // as safe there.
+        // The whole log is moved into the file, which may take longer than we have. What is in the log is as safe there.
         self.shared.checkpoint().wake();
         if self.checkpoints_ended.wait(within) && self.checkpoints.join().is_err() {
             log::error!("the checkpoint thread has panicked");
@@ -295,10 +320,27 @@ impl StoreThreads {
     }
 }
 
+/// Whether another process has a role for this database.
+fn is_in_use_by_others(database: &Path) -> bool {
+    let mut holders = [Role::Receive, Role::Work].into_iter().filter_map(|role| RoleLock::holder(database, role));
+    holders.any(|pid| pid != std::process::id())
+}
+
+/// The path of what stands beside a database: its log, its locks.
+fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(ending);
+    PathBuf::from(path)
+}
+
+/// The directory that holds `path`.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Free bytes of the file system that holds `path`, for users that are not root.
 fn free_bytes(path: &Path) -> std::io::Result<u64> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let found = rustix::fs::statvfs(directory)?;
+    let found = rustix::fs::statvfs(directory_of(path))?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
@@ -313,17 +355,4 @@ fn newest(connection: &Connection) -> rusqlite::Result<Timestamp> {
         .query_row("SELECT received_ms FROM delivery ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
         .optional()?;
     Ok(Timestamp::from_ms(newest_ms.unwrap_or(0)))
-}
-
-fn installation(connection: &Connection) -> rusqlite::Result<String> {
-    let found: Option<String> =
-        connection.query_row("SELECT value FROM meta WHERE key = 'installation'", [], |row| row.get(0)).optional()?;
-    if let Some(found) = found {
-        return Ok(found);
-    }
-    connection.execute(
-        "INSERT INTO meta (key, value) VALUES ('installation', lower(hex(randomblob(4)))) ON CONFLICT DO NOTHING",
-        [],
-    )?;
-    connection.query_row("SELECT value FROM meta WHERE key = 'installation'", [], |row| row.get(0))
 }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     CRASHES_MAX, Store, StoreError,
     inbox::{settling, unblamed},
+    installation::Installation,
     subject,
     writer::Durability,
 };
@@ -408,7 +409,7 @@ fn next_due(connection: &Connection, sink: &str, now: Timestamp) -> rusqlite::Re
     Ok(next_ms.map(|next_ms| Timestamp::from_ms(next_ms).since(now)))
 }
 
-fn read_claim(connection: &Connection, id: i64, installation: &str) -> rusqlite::Result<Claim> {
+fn read_claim(connection: &Connection, id: i64, installation: &Installation) -> rusqlite::Result<Claim> {
     connection
         .prepare_cached(
             "SELECT dispatch.delivery, dispatch.attempts, dispatch.failures, dispatch.tried_ms, dispatch.cue,
@@ -437,7 +438,7 @@ fn read_claim(connection: &Connection, id: i64, installation: &str) -> rusqlite:
                 cue,
                 channel: Some(channel).filter(|channel| !channel.is_empty()),
                 subject,
-                reference: format!("{installation}-{delivery}-{position}-{replay}"),
+                reference: format!("{}-{delivery}-{position}-{replay}", installation.of(delivery)),
                 tried: u32::try_from(attempts - 1).unwrap_or(u32::MAX),
             });
             let tried_ms: i64 = row.get("tried_ms")?;

@@ -1,10 +1,14 @@
 //! What goes when the file grows or ages: settled deliveries only, the oldest first, never one that is still owed.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Store, StoreError, inbox::settling, subject, writer::Durability};
+use super::{Store, StoreError, beside, inbox::settling, report::Reader, subject, writer::Durability};
+use crate::time::Timestamp;
 
 /// Deliveries removed in one transaction: the door's commits wait this long at most.
 const PRUNE_ROWS_MAX: i64 = 200;
@@ -23,6 +27,21 @@ const SETTLED: &str = "'processed', 'skipped', 'dead_letter'";
 pub struct Pruned {
     /// Deliveries that are gone.
     pub deliveries: u64,
+}
+
+/// How large the database is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// What it holds; `size_max` is held against this.
+    pub used_bytes: u64,
+    /// The file itself.
+    pub file_bytes: u64,
+    /// The log beside it, which is not part of `size_max`: it has a limit of its own and is emptied by itself.
+    pub log_bytes: u64,
+    /// Whether the file becomes smaller when there is less in it. Every file that hookbell has made does.
+    pub shrinks: bool,
+    /// When the oldest delivery came that is still there.
+    pub oldest: Option<Timestamp>,
 }
 
 impl Store {
@@ -86,7 +105,8 @@ impl Store {
 fn give_pages_back(connection: &Connection) -> rusqlite::Result<bool> {
     let free = || connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
     let spare = (free()? - FREE_PAGES_KEPT).min(VACUUM_PAGES_MAX);
-    if spare <= 0 {
+    // A file that somebody has made anew by other means may not be able to: then there is no use in asking again and again.
+    if spare <= 0 || !shrinks(connection)? {
         return Ok(true);
     }
     // One page goes with each row that this pragma returns, so all of them are asked for.
@@ -96,8 +116,37 @@ fn give_pages_back(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(free()? <= FREE_PAGES_KEPT)
 }
 
-fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let used = pragma("page_count")?.saturating_sub(pragma("freelist_count")?).saturating_mul(pragma("page_size")?);
     Ok(u64::try_from(used).unwrap_or(0))
+}
+
+/// Whether pages can be given back a few at a time.
+pub(super) fn shrinks(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0)).map(|mode| mode != 0)
+}
+
+impl Reader {
+    /// How large the database is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn size(&self) -> Result<Size, StoreError> {
+        let attempt = StoreError::database("look at the database's size");
+        let path = self.connection().path().map(PathBuf::from).unwrap_or_default();
+        let length = |path: &Path| path.metadata().map_or(0, |file| file.len());
+        let oldest: Option<i64> = self
+            .connection()
+            .query_row("SELECT received_ms FROM delivery ORDER BY id LIMIT 1", [], |row| row.get(0))
+            .optional()
+            .map_err(&attempt)?;
+        Ok(Size {
+            used_bytes: used_bytes(self.connection()).map_err(&attempt)?,
+            file_bytes: length(&path),
+            log_bytes: length(&beside(&path, "-wal")),
+            shrinks: shrinks(self.connection()).map_err(&attempt)?,
+            oldest: oldest.map(Timestamp::from_ms),
+        })
+    }
 }

@@ -516,12 +516,15 @@ impl Reader {
     /// # Errors
     /// When the database cannot be read at all.
     pub fn quick_check(&self) -> Result<Vec<String>, StoreError> {
-        let attempt = StoreError::database("check the database");
-        let mut statement = self.connection.prepare("PRAGMA quick_check(10)").map_err(&attempt)?;
-        let found: Vec<String> =
-            statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(&attempt)?;
-        Ok(found.into_iter().filter(|line| line != "ok").collect())
+        problems(&self.connection, "PRAGMA quick_check(10)").map_err(StoreError::database("check the database"))
     }
+}
+
+/// What SQLite's own check finds.
+pub(super) fn problems(connection: &Connection, check: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare(check)?;
+    let found: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok(found.into_iter().filter(|line| line != "ok").collect())
 }
 
 impl Originals for Reader {

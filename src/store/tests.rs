@@ -1,5 +1,7 @@
 //! The store on a real file: identity, claims, crashes, trouble and time.
 
+mod card;
+mod copies;
 mod notes;
 mod outbox_order;
 mod versions;

@@ -12,7 +12,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{StoreError, moment::Moments};
+use super::{StoreError, checkpoint, flash::Meter, moment::Moments};
 use crate::{
     threads::{Wake, lock},
     time::Timestamp,
@@ -26,9 +26,6 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const QUEUE_JOBS_MAX: usize = 1024;
 /// Bytes that wait.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Pages in the write-ahead log after which a checkpoint is due (16 MiB). A page that many commits change is then written
-/// to the database once; a larger log would only take longer to read after a crash.
-const CHECKPOINT_PAGES: u32 = 4000;
 /// Pages after which the writer itself waits for the checkpoint, so that the log cannot grow without limit while
 /// commits keep overtaking the checkpoint thread.
 const CHECKPOINT_PAGES_FORCED: u32 = 16_000;
@@ -87,7 +84,7 @@ pub(super) struct Shared {
     /// Milliseconds of `started` at which the present commit began; -1 while idle.
     busy_since_ms: AtomicI64,
     started: Instant,
-    wal_pages: AtomicU32,
+    log_pages: AtomicU32,
     commits: AtomicU64,
     failure: Mutex<Option<String>>,
     checkpoint: Wake,
@@ -125,7 +122,7 @@ impl Shared {
             filled: Condvar::new(),
             busy_since_ms: AtomicI64::new(-1),
             started: Instant::now(),
-            wal_pages: AtomicU32::new(0),
+            log_pages: AtomicU32::new(0),
             commits: AtomicU64::new(0),
             failure: Mutex::default(),
             checkpoint: Wake::new(),
@@ -215,6 +212,21 @@ impl Shared {
     /// Commits so far.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Whether it shall end.
+    pub(super) fn is_stopped(&self) -> bool {
+        lock(&self.queue).is_stopped
+    }
+
+    /// Pages in the log after this process's last commit.
+    pub(super) fn log_pages(&self) -> u32 {
+        self.log_pages.load(Ordering::Relaxed)
+    }
+
+    /// They were moved, and the log cut off. A commit that comes at the same moment sets it right with the next.
+    pub(super) fn log_is_empty(&self) {
+        self.log_pages.store(0, Ordering::Relaxed);
     }
 
     /// Wakes the checkpoint thread, also when it shall end.
@@ -311,23 +323,30 @@ pub(super) struct Writer {
     connection: Connection,
     moments: Moments,
     shared: Arc<Shared>,
+    meter: Arc<Meter>,
     is_synced: bool,
     /// The log's size at which the writer does a checkpoint itself.
     forced_at_pages: u32,
 }
 
 impl Writer {
-    pub(super) fn new(mut connection: Connection, moments: Moments, shared: Arc<Shared>) -> rusqlite::Result<Writer> {
+    pub(super) fn new(
+        mut connection: Connection,
+        moments: Moments,
+        shared: Arc<Shared>,
+        meter: Arc<Meter>,
+    ) -> rusqlite::Result<Writer> {
         let hooked = shared.clone();
         connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
             let pages = u32::try_from(pages).unwrap_or(0);
-            hooked.wal_pages.store(pages, Ordering::Relaxed);
-            if pages >= CHECKPOINT_PAGES {
+            let before = hooked.log_pages.swap(pages, Ordering::Relaxed);
+            let grows_large = before < checkpoint::LARGE_PAGES && pages >= checkpoint::LARGE_PAGES;
+            if grows_large || pages >= checkpoint::DUE_PAGES {
                 hooked.checkpoint.wake();
             }
             Ok(())
         }))?;
-        Ok(Writer { connection, moments, shared, is_synced: true, forced_at_pages: CHECKPOINT_PAGES_FORCED })
+        Ok(Writer { connection, moments, shared, meter, is_synced: true, forced_at_pages: CHECKPOINT_PAGES_FORCED })
     }
 
     /// Works until told to stop and the queue is empty.
@@ -402,10 +421,19 @@ impl Writer {
             false => None,
         };
         let now = self.moments.now(stepped);
+        let changes_before = self.connection.total_changes();
         for job in batch {
             (job.run)(&self.connection, now).map_err(&attempt)?;
         }
+        // Only beside a change: a commit that would write nothing must not begin to.
+        let counted = (self.connection.total_changes() != changes_before).then(|| self.meter.due()).flatten();
+        if let Some(counted) = &counted {
+            self.meter.write(&self.connection, counted, now);
+        }
         self.connection.execute_batch("COMMIT").map_err(StoreError::database("commit"))?;
+        if let Some(counted) = &counted {
+            self.meter.settle(counted);
+        }
         if let Some(offset_ms) = stepped {
             self.moments.adopt(offset_ms);
         }
@@ -450,34 +478,12 @@ impl Writer {
     /// When the log grows although the checkpoint thread does what it can, commits overtake it: then the writer does one,
     /// with nobody to overtake. It waits for no reader; while one holds the log, each further step costs one attempt.
     fn checkpoint_if_forced(&mut self) {
-        let pages = self.shared.wal_pages.load(Ordering::Relaxed);
+        let pages = self.shared.log_pages.load(Ordering::Relaxed);
         if pages < CHECKPOINT_PAGES_FORCED {
             self.forced_at_pages = CHECKPOINT_PAGES_FORCED;
         } else if pages >= self.forced_at_pages {
-            checkpoint(&self.connection);
+            checkpoint::move_pages(&self.connection);
             self.forced_at_pages = pages.saturating_add(CHECKPOINT_PAGES_FORCED);
         }
-    }
-}
-
-/// The checkpoint thread: moves the log's pages into the database file beside the commits, never in their way.
-pub(super) fn run_checkpoints(connection: &Connection, shared: &Shared) {
-    /// A wake-up this rare costs nothing, and covers a lost one.
-    const LOOK_AGAIN: Duration = Duration::from_secs(600);
-    loop {
-        let is_stopped = lock(&shared.queue).is_stopped;
-        if is_stopped {
-            return;
-        }
-        if shared.checkpoint.wait(LOOK_AGAIN) {
-            checkpoint(connection);
-        }
-    }
-}
-
-/// Passive: moves what no reader needs, and waits for nobody.
-fn checkpoint(connection: &Connection) {
-    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-        log::warn!("cannot move the write-ahead log into the database: {error}");
     }
 }

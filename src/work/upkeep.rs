@@ -51,7 +51,8 @@ impl Upkeep {
                 log::info!("checked the database after an unclean stop: it is sound")
             }
             Ok(problems) => log::error!(
-                "the database is damaged: {}; stop hookbell, copy the file away and start with a new one",
+                "the database is damaged: {}; stop hookbell and bring back a backup by `hookbell restore FILE`, which \
+                 keeps this one (without a backup, move the file away: hookbell makes a new one)",
                 problems.join("; ")
             ),
             Err(error) => log::error!("the database cannot be checked: {error}"),

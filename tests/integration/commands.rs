@@ -105,6 +105,8 @@ fn wrong_usage_is_2_and_every_command_explains_itself() {
         "secret",
         "sql",
         "status",
+        "backup",
+        "restore",
         "deliveries",
         "bell",
     ] {
@@ -122,6 +124,8 @@ fn wrong_usage_is_2_and_every_command_explains_itself() {
         &["deliveries", "list"],
         &["bell", "ring"],
         &["bell", "wiring"],
+        &["backup"],
+        &["restore"],
         &["check"],
     ] {
         let own = text(&home.run(&[command, &["--help"]].concat()).stdout);

@@ -18,5 +18,6 @@ mod manager;
 mod payloads;
 mod providers;
 mod rules;
+mod storage;
 mod threads;
 mod way_out;
