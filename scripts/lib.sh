@@ -54,9 +54,10 @@ may_become_root() { [ "$(id -u)" = 0 ] || { have sudo && sudo -n true 2>/dev/nul
 apt_missing() {
     local package
     for package in "$@"; do
+        # One word for each architecture. `not-installed` is a word of dpkg's, too.
         # shellcheck disable=SC2016  # the braces are dpkg-query's
-        case "$(dpkg-query -W -f='${db:Status-Status} ' "$package" 2>/dev/null)" in
-        *installed*) ;;
+        case " $(dpkg-query -W -f='${db:Status-Status} ' "$package" 2>/dev/null)" in
+        *' installed '*) ;;
         *) printf '%s\n' "$package" ;;
         esac
     done
@@ -158,6 +159,29 @@ need_component() {
     fail "cargo $2 is not installed" "Type: rustup component add $1"
 }
 
+# What is the same for every checkout, by a hash of what it was made from, so that a clean clone finds it.
+shared_cache=${XDG_CACHE_HOME:-$HOME/.cache}/hookbell
+
+# hash_of TEXT...: sixteen digits.
+hash_of() {
+    if have sha256sum; then
+        printf '%s\n' "$@" | sha256sum | cut -c 1-16
+    else
+        printf '%s\n' "$@" | shasum -a 256 | cut -c 1-16
+    fi
+}
+
+# cargo_tool NAME VERSION: compiles this very version of a tool from crates.io, once for all checkouts. Its programs are
+# then in $cargo_tools.
+cargo_tool() {
+    cargo_tools=$shared_cache/tools-$(hash_of "$1" "$2" "$(uname -s -m)")/bin
+    [ -x "$cargo_tools/$1" ] && return
+    say "compiling $1 $2, once (some minutes)"
+    # Neither the environment of a build of ours nor .cargo/config.toml is meant for the tool.
+    (cd / && env -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET -u RUSTFLAGS -u RUSTC \
+        cargo install --quiet --locked --root "${cargo_tools%/bin}" --version "=$2" "$1" </dev/null)
+}
+
 # SQLite, zstd and the TLS library are compiled from C.
 need_c_compiler() {
     have "${CC:-cc}" && return
@@ -171,6 +195,27 @@ need_c_compiler() {
     fail "there is no C compiler (SQLite, zstd and ring are compiled from C)" \
         "Install gcc or clang with your system's package manager, then run this again."
 }
+
+# ---- boards ------------------------------------------------------------------------------------------------------
+
+# use_board BOARD: sets `triple`, Rust's name for such a machine, and `architecture`, Debian's.
+use_board() {
+    case "$1" in
+    pi) triple=aarch64-unknown-linux-gnu architecture=arm64 ;;
+    armv7) triple=armv7-unknown-linux-gnueabihf architecture=armhf ;;
+    # Raspberry Pi OS for 32 bits calls itself armhf, as Debian does, and is built for the first Pi's processor all the same.
+    armv6) triple=arm-unknown-linux-gnueabihf architecture=armhf ;;
+    *)
+        fail "unknown board $1" "pi       a 64-bit Raspberry Pi OS (Pi 3, 4, 5, Zero 2)" \
+            "armv7    a 32-bit Raspberry Pi OS on a Pi 2 or newer" "armv6    Pi 1, Zero, Zero W"
+        ;;
+    esac
+    # For the scripts that source this.
+    export triple architecture
+}
+
+# The commit that is checked out, or nothing where there is no git.
+git_revision() { [ ! -e "$root/.git" ] || git -C "$root" rev-parse --verify --quiet HEAD 2>/dev/null || true; }
 
 # ---- Python and Node ---------------------------------------------------------------------------------------------
 
