@@ -39,5 +39,6 @@ pub mod tunnel;
 // The roles, and the program.
 pub mod cli;
 pub mod daemon;
+pub mod doctor;
 pub mod door;
 pub mod work;

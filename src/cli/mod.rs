@@ -7,6 +7,7 @@ mod check;
 mod deliveries;
 mod demo;
 mod desk_screen;
+mod doctor;
 mod explain;
 mod init;
 mod run;
@@ -73,7 +74,7 @@ struct Global {
 enum Command {
     /// Receive, keep, route, send, ring: the normal way on a Pi
     #[command(after_help = run::EXAMPLES)]
-    Run,
+    Run(run::Arguments),
     /// The door alone; `hookbell work` on the same database does the rest
     #[command(after_help = run::EXAMPLES_SPLIT)]
     Receive,
@@ -98,6 +99,8 @@ enum Command {
     Sql(sql::Arguments),
     /// How the service is; works from the database alone when it is down
     Status(status::Arguments),
+    /// Try the real things: disk, pins, Slack, clock, tunnel, public URL; one line each, with the remedy
+    Doctor(doctor::Arguments),
     /// Look at what came in
     #[command(subcommand)]
     Deliveries(deliveries::Command),
@@ -166,19 +169,19 @@ impl Arguments {
 impl Global {
     /// Reads the configuration with the very code that `run` uses.
     fn load(&self) -> Result<Loaded, Failure> {
-        self.load_by(config::load)
+        self.load_in(Environment::of_process(), config::load)
     }
 
     /// The configuration for a command that only looks: no secret has to be set in this shell.
     fn load_for_reading(&self) -> Result<Settings, Failure> {
-        self.load_by(config::load_without_secrets).map(|loaded| loaded.settings)
+        self.load_in(Environment::of_process(), config::load_without_secrets).map(|loaded| loaded.settings)
     }
 
-    fn load_by(
+    fn load_in(
         &self,
+        environment: Environment,
         load: fn(Option<&Path>, &Environment) -> Result<Loaded, config::Failure>,
     ) -> Result<Loaded, Failure> {
-        let environment = Environment::of_process();
         let file = config::locate(self.config.as_deref(), &environment);
         load(file.as_deref(), &environment).map_err(Failure::Configuration)
     }
@@ -219,7 +222,8 @@ fn secret_in(variable: &str) -> Result<Secret, String> {
 pub fn execute(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { global, command } = arguments;
     match command {
-        Command::Run => run::run(&global, crate::daemon::Roles::All),
+        Command::Run(arguments) if arguments.quick_tunnel => run::with_quick_tunnel(&global),
+        Command::Run(_) => run::run(&global, crate::daemon::Roles::All),
         Command::Receive => run::run(&global, crate::daemon::Roles::Receive),
         Command::Work => run::run(&global, crate::daemon::Roles::Work),
         Command::Demo(arguments) => demo::demo(&arguments),
@@ -231,6 +235,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Secret(arguments) => secret::secret(&arguments),
         Command::Sql(arguments) => sql::sql(&global, &arguments),
         Command::Status(arguments) => status::status(&global, &arguments),
+        Command::Doctor(arguments) => doctor::doctor(&global, &arguments),
         Command::Deliveries(command) => deliveries::deliveries(&global, &command),
         Command::Bell(command) => bell::bell(&global, &command),
     }
@@ -239,7 +244,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
 /// Starts the logger: to standard error, info for the services and warnings for everything else. Under systemd each
 /// line carries its priority instead of a time, which the journal has anyway.
 pub fn start_logging(arguments: &Arguments) {
-    let is_service = matches!(arguments.command, Command::Run | Command::Receive | Command::Work);
+    let is_service = matches!(arguments.command, Command::Run(_) | Command::Receive | Command::Work);
     let level = match (arguments.global.verbose, is_service) {
         (0, false) => "warn",
         (0, true) | (1, false) => "info",
