@@ -7,8 +7,10 @@ mod sinks;
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    fmt,
+    io::{self, PipeWriter},
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -23,14 +25,14 @@ use signal_hook::{
 use crate::{
     bell::{self, Bell, Latches, Presses, Ring},
     config::{self, Listen, Retry, Settings},
-    door::{Counters, Door, Publisher, Told},
+    door::{Counters, Door, PublicUrl, Publisher, Told},
     event::Severity,
     http::{Client, Limits, Listener, Running, Server},
     store::{Portion, Role, RoleLock, Store, StoreError, StoreThreads, WaitsMax},
     systemd,
     threads::{self, Stop, Wake},
     time::{Clock, SystemClock},
-    tunnel::{self, Tunnel},
+    tunnel::{self, Tunnel, quick::Quick},
     work::{
         self, Lane, LaneParts, Pulse, Router, Sender, Upkeep,
         control::{self, Control, ControlStop},
@@ -108,6 +110,9 @@ pub struct Daemon {
     door_address: Option<Listen>,
     control: Option<ControlStop>,
     bell: Option<Bell>,
+    public_url: PublicUrl,
+    /// Dropped, it ends the quick tunnel.
+    quick: Option<PipeWriter>,
     store: Store,
     store_threads: StoreThreads,
     is_worker: bool,
@@ -151,6 +156,8 @@ impl Daemon {
             door_address: None,
             control: None,
             bell: None,
+            public_url: PublicUrl::default(),
+            quick: None,
             store,
             store_threads,
             is_worker: roles != Roles::Receive,
@@ -179,7 +186,7 @@ impl Daemon {
         clock: Arc<dyn Clock>,
         passed: Vec<systemd::Passed>,
     ) -> Result<(), StartError> {
-        let told = Told::default();
+        let told = Told { public_url: self.public_url.clone(), ..Told::default() };
         let stored = match roles {
             Roles::Receive => self.start_teller(settings)?,
             Roles::All => self.start_work(settings, Some(told.counters.clone()), &clock)?,
@@ -291,7 +298,7 @@ impl Daemon {
         }
         if bell.settings().status.is_some() {
             let (store, stop) = (self.store.clone(), self.stop.clone());
-            let pulse = Pulse { store, lanes, tunnel, bell: bell.clone(), wake: vitals_wake, stop };
+            let pulse = Pulse { store, lanes, tunnel: tunnel.clone(), bell: bell.clone(), wake: vitals_wake, stop };
             self.spawn("vitals", move || pulse.run())?;
         }
         let router_wake = self.new_wake();
@@ -313,7 +320,7 @@ impl Daemon {
             stop: self.stop.clone(),
         };
         self.spawn("router", move || router.run())?;
-        self.start_control(settings, wakes, bell, counters);
+        self.start_control(settings, wakes, bell, counters, tunnel);
         let upkeep = Upkeep {
             store: self.store.clone(),
             settings: settings.store.clone(),
@@ -382,10 +389,17 @@ impl Daemon {
     }
 
     /// The control socket is a convenience: without it everything works on, and it says so.
-    fn start_control(&mut self, settings: &Settings, wakes: Vec<Wake>, bell: Bell, counters: Option<Arc<Counters>>) {
+    fn start_control(
+        &mut self,
+        settings: &Settings,
+        wakes: Vec<Wake>,
+        bell: Bell,
+        counters: Option<Arc<Counters>>,
+        tunnel: Tunnel,
+    ) {
         let started = Instant::now();
         let (store, state) = (self.store.clone(), bell.clone());
-        let status = move || status(started, &store, &state, counters.as_deref());
+        let status = move || status(started, &store, &state, counters.as_deref(), &tunnel);
         match Control::bind(&settings.store.path, wakes, bell, Box::new(status)) {
             Ok((control, control_stop)) => match self.spawn("control", move || control.run()) {
                 Ok(()) => self.control = Some(control_stop),
@@ -473,6 +487,29 @@ impl Daemon {
         Ok(())
     }
 
+    /// Starts a quick tunnel to the door, which must listen on TCP; `metrics` are to be its own. `tell` gets each new URL,
+    /// by which the door from then on knows itself.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn start_quick_tunnel(
+        &mut self,
+        program: PathBuf,
+        metrics: SocketAddr,
+        tell: impl Fn(&str) + Send + 'static,
+    ) -> Result<(), StartError> {
+        let Some(origin) = self.door_address().and_then(loopback_address) else { return Ok(()) };
+        let public_url = self.public_url.clone();
+        let tell = Box::new(move |url: &str| {
+            public_url.set(url);
+            tell(url);
+        });
+        let ends = (self.new_wake(), self.stop.clone());
+        let (quick, halts) = Quick::new(program, (origin, metrics), ends, tell).map_err(StartError::Thread)?;
+        self.quick = Some(halts);
+        self.spawn("quick-tunnel", move || quick.run())
+    }
+
     /// Where the door listens, the real port included.
     pub fn door_address(&self) -> Option<&Listen> {
         self.door_address.as_ref()
@@ -503,6 +540,7 @@ impl Daemon {
             door.stop(DOOR_STOP_WITHIN);
         }
         self.stop.tell();
+        drop(self.quick);
         if let Some(control) = &self.control {
             control.stop();
         }
@@ -586,7 +624,7 @@ fn longest_waits(settings: &Settings) -> WaitsMax {
 }
 
 /// `counters` are those of this process's own door, where it has one.
-fn status(started: Instant, store: &Store, bell: &Bell, counters: Option<&Counters>) -> Value {
+fn status(started: Instant, store: &Store, bell: &Bell, counters: Option<&Counters>, tunnel: &Tunnel) -> Value {
     let unsettled = store.unsettled();
     json!({
         "version": crate::VERSION,
@@ -601,6 +639,7 @@ fn status(started: Instant, store: &Store, bell: &Bell, counters: Option<&Counte
         },
         "door": counters.map(Counters::read),
         "bell": bell.state(),
+        "tunnel": tunnel.report(),
     })
 }
 

@@ -45,5 +45,6 @@ pub mod tunnel;
 // The roles, and the program.
 pub mod cli;
 pub mod daemon;
+pub mod doctor;
 pub mod door;
 pub mod work;

@@ -1,35 +1,109 @@
-//! Whether the tunnel is connected, as cloudflared says itself at its `/ready`. Owns when it counts as down; refuses to
-//! start or mend it.
+//! Whether the tunnel is connected, as cloudflared says itself at its `/ready`. Owns when it counts as down, and what
+//! repairs it; refuses to start or mend it. [`quick`] is the one tunnel that is ours to start.
+
+pub mod quick;
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::PathBuf,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
+
 use crate::{
     http::Client,
-    threads::{Stop, Wake},
+    threads::{Stop, Wake, lock},
+    time::{Clock, SystemClock},
 };
 
 /// How often it is asked.
 const EVERY: Duration = Duration::from_secs(15);
 /// A reconnection takes seconds; who was not connected for so long is down.
 const DOWN_AFTER: Duration = Duration::from_secs(60);
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Cloudflared is on this machine; who asks at [`ready`] need not be patient.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
-/// Whether the tunnel is down, for whoever shows it.
+/// How to get it.
+pub const INSTALL: &str =
+    "install cloudflared as https://pkg.cloudflare.com says; `hookbell-tunnel` shows the commands";
+
+/// The program, where this machine has it: in PATH, or where packages and people put it.
+pub fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/local/bin", "/usr/bin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(usual).map(|folder| folder.join("cloudflared")).find(|file| file.is_file())
+}
+
+/// How many connections to Cloudflare the one has whose metrics stand there; at least one.
+///
+/// # Errors
+/// That it has none, or does not answer.
+pub fn ready(client: &Client, metrics: SocketAddr) -> Result<u64, String> {
+    let answer = client.get(&format!("http://{metrics}/ready"), &[], ANSWER_BYTES_MAX);
+    let answer = answer.map_err(|failure| failure.to_string())?;
+    let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    match answer.status {
+        200 => Ok(said["readyConnections"].as_u64().unwrap_or(1)),
+        status => Err(format!("cloudflared answers {status}: it has no connection to Cloudflare")),
+    }
+}
+
+/// What to do about one that is down.
+pub fn remedy() -> &'static str {
+    match program() {
+        Some(_) => {
+            "`systemctl status cloudflared` says whether it runs, `systemctl restart cloudflared` starts it anew"
+        }
+        None => INSTALL,
+    }
+}
+
+/// What the watcher has seen, for whoever shows it. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Tunnel(Arc<AtomicBool>);
+pub struct Tunnel(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+enum Seen {
+    /// Nobody looks.
+    #[default]
+    Unwatched,
+    /// The watcher has not looked yet.
+    Unseen,
+    /// With so many connections.
+    Connected(u64),
+    /// Not connected since, and why.
+    Ill { since: Instant, is_down: bool, why: String },
+}
 
 impl Tunnel {
     /// Not connected for a minute or longer.
     pub fn is_down(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        matches!(*lock(&self.0), Seen::Ill { is_down: true, .. })
+    }
+
+    /// For `status`: `state` is `not watched`, `unknown`, `connected`, `not connected` (for less than a minute) or `down`.
+    pub fn report(&self) -> Value {
+        let (state, connections, ill) = match &*lock(&self.0) {
+            Seen::Unwatched => ("not watched", None, None),
+            Seen::Unseen => ("unknown", None, None),
+            Seen::Connected(connections) => ("connected", Some(*connections), None),
+            Seen::Ill { since, is_down, why } => {
+                let state = if *is_down { "down" } else { "not connected" };
+                // Counted back from now: the clock may have been wrong then.
+                (state, None, Some((SystemClock.wall().minus(since.elapsed()), why.clone())))
+            }
+        };
+        json!({
+            "state": state,
+            "connections": connections,
+            "since": ill.as_ref().map(|(since, _)| since),
+            "remedy": ill.as_ref().map(|_| remedy()),
+            "why": ill.map(|(_, why)| why),
+            "installed": program().is_some(),
+        })
     }
 }
 
@@ -54,46 +128,43 @@ impl Watcher {
         (wake, stop): (Wake, Stop),
         on_down: Box<dyn Fn() + Send>,
     ) -> Watcher {
+        *lock(&tunnel.0) = Seen::Unseen;
         let client = Client::with_timeout(ANSWER_WITHIN);
         Watcher { metrics, client, tunnel, wake, stop, on_down, every: EVERY, down_after: DOWN_AFTER }
     }
 
     /// Works until told to stop.
     pub fn run(self) {
-        let mut ill_since = None;
         while !self.stop.is_told() {
-            match self.ask() {
-                Ok(connections) => {
-                    ill_since = None;
-                    if self.tunnel.0.swap(false, Ordering::Relaxed) {
-                        log::info!("tunnel: connected again connections={connections}");
-                    }
-                }
-                Err(why) => {
-                    let since = *ill_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= self.down_after && !self.tunnel.0.swap(true, Ordering::Relaxed) {
-                        log::error!(
-                            "tunnel: down for {} s: {why}; nothing reaches the door. `systemctl status cloudflared` says \
-                             whether it runs, `systemctl restart cloudflared` starts it anew",
-                            since.elapsed().as_secs()
-                        );
-                        (self.on_down)();
-                    }
-                }
-            }
+            let asked = ready(&self.client, self.metrics);
+            self.see(asked);
             self.wake.wait(self.every);
         }
     }
 
-    /// How many connections it has; at least one.
-    fn ask(&self) -> Result<u64, String> {
-        let url = format!("http://{}/ready", self.metrics);
-        let answer = self.client.get(&url, &[], ANSWER_BYTES_MAX).map_err(|failure| failure.to_string())?;
-        let ready: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        let connections = ready["readyConnections"].as_u64();
-        match (answer.status, connections) {
-            (200, connections) => Ok(connections.unwrap_or(1)),
-            (status, _) => Err(format!("cloudflared answers {status}: it has no connection to Cloudflare")),
+    fn see(&self, asked: Result<u64, String>) {
+        let mut seen = lock(&self.tunnel.0);
+        let was_down = matches!(*seen, Seen::Ill { is_down: true, .. });
+        match asked {
+            Ok(connections) => {
+                *seen = Seen::Connected(connections);
+                if was_down {
+                    log::info!("tunnel: connected again connections={connections}");
+                }
+            }
+            Err(why) => {
+                let since = if let Seen::Ill { since, .. } = *seen { since } else { Instant::now() };
+                let is_down = was_down || since.elapsed() >= self.down_after;
+                *seen = Seen::Ill { since, is_down, why: why.clone() };
+                // What is told of it may ask how it is.
+                drop(seen);
+                if is_down && !was_down {
+                    let seconds = since.elapsed().as_secs();
+                    let absent = if program().is_none() { " (cloudflared is not installed)" } else { "" };
+                    log::error!("tunnel: down for {seconds} s: {why}{absent}; nothing reaches the door; {}", remedy());
+                    (self.on_down)();
+                }
+            }
         }
     }
 }
@@ -116,7 +187,9 @@ mod tests {
         let (tunnel, wake, stop) = (Tunnel::default(), Wake::new(), Stop::new());
         let (downs, down) = mpsc::channel();
         let tell = move || downs.send(()).unwrap();
+        assert_eq!(tunnel.report()["state"], "not watched");
         let mut watcher = Watcher::new(metrics, tunnel.clone(), (wake.clone(), stop.clone()), Box::new(tell));
+        assert_eq!(tunnel.report()["state"], "unknown");
         (watcher.every, watcher.down_after) = (Duration::from_millis(1), Duration::from_millis(1));
         let thread = threads::spawn("tunnel", threads::STACK_BYTES, move || watcher.run()).unwrap();
         let answer = |status: &str, body: &str| {
@@ -133,11 +206,19 @@ mod tests {
             answer("503 Service Unavailable", r#"{"status":503,"readyConnections":0}"#);
         }
         assert!(tunnel.is_down());
+        let report = tunnel.report();
+        assert_eq!((&report["state"], &report["connections"]), (&"down".into(), &Value::Null));
+        assert!(
+            report["since"].is_string() && report["remedy"].as_str().is_some_and(|text| text.contains("cloudflared"))
+        );
+        assert!(report["why"].as_str().is_some_and(|why| why.contains("503")), "{report}");
         answer("503 Service Unavailable", "");
         // Once it has asked again, it knows of the answer before.
         answer("200 OK", r#"{"status":200,"readyConnections":1}"#);
         answer("200 OK", r#"{"status":200,"readyConnections":1}"#);
         assert!(!tunnel.is_down());
+        let report = tunnel.report();
+        assert_eq!((&report["state"], &report["connections"]), (&"connected".into(), &1.into()));
         assert!(down.try_recv().is_err(), "it is told once");
         stop.tell();
         wake.wake();

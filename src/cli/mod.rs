@@ -8,6 +8,7 @@ mod check;
 mod deliveries;
 mod demo;
 mod desk_screen;
+mod doctor;
 mod explain;
 mod init;
 mod run;
@@ -75,7 +76,7 @@ struct Global {
 enum Command {
     /// Receive, keep, route, send, ring: the normal way on a Pi
     #[command(after_help = run::EXAMPLES)]
-    Run,
+    Run(run::Arguments),
     /// The door alone; `hookbell work` on the same database does the rest
     #[command(after_help = run::EXAMPLES_SPLIT)]
     Receive,
@@ -104,6 +105,8 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup in the database's place; what was there is kept
     Restore(backup::Restore),
+    /// Try the real things: disk, pins, Slack, clock, tunnel, public URL; one line each, with the remedy
+    Doctor(doctor::Arguments),
     /// Look at what came in
     #[command(subcommand)]
     Deliveries(deliveries::Command),
@@ -172,19 +175,19 @@ impl Arguments {
 impl Global {
     /// Reads the configuration with the very code that `run` uses.
     fn load(&self) -> Result<Loaded, Failure> {
-        self.load_by(config::load)
+        self.load_in(Environment::of_process(), config::load)
     }
 
     /// The configuration for a command that only looks: no secret has to be set in this shell.
     fn load_for_reading(&self) -> Result<Settings, Failure> {
-        self.load_by(config::load_without_secrets).map(|loaded| loaded.settings)
+        self.load_in(Environment::of_process(), config::load_without_secrets).map(|loaded| loaded.settings)
     }
 
-    fn load_by(
+    fn load_in(
         &self,
+        environment: Environment,
         load: fn(Option<&Path>, &Environment) -> Result<Loaded, config::Failure>,
     ) -> Result<Loaded, Failure> {
-        let environment = Environment::of_process();
         let file = config::locate(self.config.as_deref(), &environment);
         load(file.as_deref(), &environment).map_err(Failure::Configuration)
     }
@@ -225,7 +228,8 @@ fn secret_in(variable: &str) -> Result<Secret, String> {
 pub fn execute(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { global, command } = arguments;
     match command {
-        Command::Run => run::run(&global, crate::daemon::Roles::All),
+        Command::Run(arguments) if arguments.quick_tunnel => run::with_quick_tunnel(&global),
+        Command::Run(_) => run::run(&global, crate::daemon::Roles::All),
         Command::Receive => run::run(&global, crate::daemon::Roles::Receive),
         Command::Work => run::run(&global, crate::daemon::Roles::Work),
         Command::Demo(arguments) => demo::demo(&arguments),
@@ -239,6 +243,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Status(arguments) => status::status(&global, &arguments),
         Command::Backup(arguments) => backup::backup(&global, &arguments),
         Command::Restore(arguments) => backup::restore(&global, &arguments),
+        Command::Doctor(arguments) => doctor::doctor(&global, &arguments),
         Command::Deliveries(command) => deliveries::deliveries(&global, &command),
         Command::Bell(command) => bell::bell(&global, &command),
     }
@@ -247,7 +252,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
 /// Starts the logger: to standard error, info for the services and warnings for everything else. Under systemd each
 /// line carries its priority instead of a time, which the journal has anyway.
 pub fn start_logging(arguments: &Arguments) {
-    let is_service = matches!(arguments.command, Command::Run | Command::Receive | Command::Work);
+    let is_service = matches!(arguments.command, Command::Run(_) | Command::Receive | Command::Work);
     let level = match (arguments.global.verbose, is_service) {
         (0, false) => "warn",
         (0, true) | (1, false) => "info",

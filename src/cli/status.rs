@@ -116,6 +116,27 @@ fn desk(bell: &Value) -> Vec<String> {
     lines
 }
 
+/// Whether the world can reach the door, as the watcher has seen it last.
+fn tunnel(tunnel: &Value) -> Option<String> {
+    let text = |key: &str| table::printable(tunnel[key].as_str().unwrap_or_default());
+    let is_absent = tunnel["installed"].as_bool() == Some(false);
+    Some(match tunnel["state"].as_str()? {
+        "connected" => match tunnel["connections"].as_u64()? {
+            1 => "tunnel: connected (1 connection)".to_owned(),
+            many => format!("tunnel: connected ({many} connections)"),
+        },
+        "not watched" if is_absent => {
+            format!("tunnel: none; cloudflared is not installed. To let the world in, {}", crate::tunnel::INSTALL)
+        }
+        "not watched" => "tunnel: not watched: [tunnel] metrics is not set".to_owned(),
+        state @ ("down" | "not connected") => {
+            let absent = if is_absent { " (cloudflared is not installed)" } else { "" };
+            format!("tunnel: {state} since {}: {}{absent}\n  {}", text("since"), text("why"), text("remedy"))
+        }
+        _ => "tunnel: not looked at yet".to_owned(),
+    })
+}
+
 fn print(report: &Report) -> Result<(), Failure> {
     let pid = |pid: Option<u32>| pid.map_or("not running".to_owned(), |pid| format!("pid {pid}"));
     match report.state {
@@ -125,6 +146,9 @@ fn print(report: &Report) -> Result<(), Failure> {
     }
     if let Some(trouble) = report.service.pointer("/storage").and_then(Value::as_str) {
         print_line(&format!("storage: {trouble}"))?;
+    }
+    if let Some(line) = tunnel(&report.service["tunnel"]) {
+        print_line(&line)?;
     }
     for line in desk(&report.service["bell"]) {
         print_line(&line)?;
@@ -164,4 +188,32 @@ fn print(report: &Report) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tunnel_in_words() {
+        let said = |tunnel: Value| super::tunnel(&tunnel).unwrap_or_default();
+        let with = |state: &str, connections: Value, installed: bool| {
+            said(json!({
+                "state": state, "connections": connections, "installed": installed,
+                "since": "2026-11-22T10:00:00.000Z", "why": "it\u{1b} broke", "remedy": "mend it",
+            }))
+        };
+        assert_eq!(with("connected", json!(4), true), "tunnel: connected (4 connections)");
+        assert_eq!(with("connected", json!(1), true), "tunnel: connected (1 connection)");
+        assert_eq!(with("not watched", json!(null), true), "tunnel: not watched: [tunnel] metrics is not set");
+        assert!(with("not watched", json!(null), false).contains("cloudflared is not installed"));
+        let down = with("down", json!(null), false);
+        assert!(down.starts_with("tunnel: down since 2026-11-22T10:00:00.000Z: it"), "{down}");
+        assert!(
+            down.ends_with("broke (cloudflared is not installed)\n  mend it") && !down.contains('\u{1b}'),
+            "{down}"
+        );
+        assert_eq!(with("unknown", json!(null), true), "tunnel: not looked at yet");
+        assert_eq!(said(json!(null)), "", "a service of an earlier version");
+    }
 }

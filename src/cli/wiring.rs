@@ -51,6 +51,13 @@ pub(super) fn wiring(settings: &bell::Settings, arguments: &Arguments) -> Result
     }
 }
 
+/// Each pin of the configuration that something else on this machine uses, in words.
+pub(super) fn conflicts(settings: &bell::Settings) -> Vec<String> {
+    let desk = bell::Wires::new(settings);
+    let conflicts = header::conflicts(&wires(settings, &desk), &buses(Path::new("/")).unwrap_or_default());
+    conflicts.iter().map(ToString::to_string).collect()
+}
+
 /// The desk as the header sees it: what is driven, as [`bell::Wires`] names it, and the button.
 fn wires<'a>(settings: &bell::Settings, desk: &'a bell::Wires) -> Vec<Wire<'a>> {
     // On an imagined desk nothing goes anywhere.

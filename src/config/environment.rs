@@ -19,6 +19,8 @@ pub struct Environment {
     pub directory: PathBuf,
     /// Read when no file is named, if it exists: [`SYSTEM_FILE`].
     pub system_file: PathBuf,
+    /// Our address in the world becomes known later, by a quick tunnel: what needs it need not be told it.
+    pub has_quick_tunnel: bool,
 }
 
 /// One variable.
@@ -37,6 +39,7 @@ impl Environment {
             lookup: Box::new(|name| std::env::var_os(name)),
             directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             system_file: PathBuf::from(SYSTEM_FILE),
+            has_quick_tunnel: false,
         }
     }
 
@@ -46,7 +49,7 @@ impl Environment {
         system_file: PathBuf,
         lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
     ) -> Environment {
-        Environment { lookup: Box::new(lookup), directory, system_file }
+        Environment { lookup: Box::new(lookup), directory, system_file, has_quick_tunnel: false }
     }
 
     pub(super) fn get(&self, name: &str) -> Variable {

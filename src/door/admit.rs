@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::Door;
+use super::{Door, canary};
 use crate::{
     config::AllowFrom,
     headers::Single,
@@ -21,6 +21,11 @@ pub enum Route {
         /// The configured source's name.
         source: String,
         /// The sender's address, where it can be known.
+        client: Option<IpAddr>,
+    },
+    /// `POST /webhooks/_self`
+    Own {
+        /// The address that asks, where it can be known.
         client: Option<IpAddr>,
     },
 }
@@ -54,14 +59,14 @@ impl Refused {
 
     /// A request to a source that there is, which is not what its provider sends.
     pub(super) fn rejected(source: &str, level: log::Level, rejection: &Rejection) -> Refused {
-        let status = rejection.status();
-        let told = match status {
-            400 => "bad request",
-            401 => "not authenticated",
-            _ => "refused",
-        };
-        let (source, said) = (source.to_owned(), format!("source={source}"));
-        Refused { status, told, allow: None, level, source, said, why: rejection.to_string() }
+        let (status, source, said) = (rejection.status(), source.to_owned(), format!("source={source}"));
+        Refused { status, told: told(status), allow: None, level, source, said, why: rejection.to_string() }
+    }
+
+    /// What claims to be from ourselves and is not.
+    pub(super) fn own(status: u16, why: &'static str) -> Refused {
+        let (level, said) = (log::Level::Warn, "source=_self".to_owned());
+        Refused { status, told: told(status), allow: None, level, source: String::new(), said, why: why.to_owned() }
     }
 
     pub(super) fn response(&self) -> Response {
@@ -73,6 +78,14 @@ impl Refused {
     }
 }
 
+fn told(status: u16) -> &'static str {
+    match status {
+        400 => "bad request",
+        401 => "not authenticated",
+        _ => "refused",
+    }
+}
+
 impl Door {
     pub(super) fn route(&self, head: &Head, peer: &Peer) -> Result<Route, Refused> {
         let path = path_of(&head.target);
@@ -80,6 +93,12 @@ impl Door {
             return match head.method.as_str() {
                 "GET" | "HEAD" => Ok(Route::Health),
                 _ => Err(Refused::wrong_method(head, "GET, HEAD")),
+            };
+        }
+        if path == canary::PATH {
+            return match head.method.as_str() {
+                "POST" => Ok(Route::Own { client: self.client(head, peer) }),
+                _ => Err(Refused::wrong_method(head, "POST")),
             };
         }
         let name = path.strip_prefix("/webhooks/").or_else(|| path.strip_prefix("/webhook/"));

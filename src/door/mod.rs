@@ -2,6 +2,7 @@
 //! and nothing that happens there can change one.
 
 mod admit;
+pub mod canary;
 mod crowd;
 mod failures;
 mod health;
@@ -36,7 +37,7 @@ use crate::{
     config::{self, Source},
     http::{Admitted, Head, Peer, Refusal, Request, Response, Service},
     store::Store,
-    threads::Wake,
+    threads::{Wake, lock},
     time::Clock,
 };
 
@@ -53,6 +54,7 @@ pub struct Door {
     failures: Failures,
     refusals: Refusals,
     published: Published,
+    public_url: PublicUrl,
     /// Held while a refusal is explained.
     guessing: Mutex<()>,
     lines: Crowd,
@@ -92,6 +94,21 @@ pub struct Counts {
     pub unavailable: u64,
 }
 
+/// Our address in the world where the configuration does not know it: a quick tunnel's. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct PublicUrl(Arc<Mutex<Option<String>>>);
+
+impl PublicUrl {
+    /// It is this one now, without a trailing slash.
+    pub fn set(&self, url: &str) {
+        *lock(&self.0) = Some(url.to_owned());
+    }
+
+    fn get(&self) -> Option<String> {
+        lock(&self.0).clone()
+    }
+}
+
 /// What the door shares with those who show or keep it. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
@@ -101,6 +118,8 @@ pub struct Told {
     pub refusals: Refusals,
     /// Whom `allow_from = "github"` lets in.
     pub published: Published,
+    /// By which name it is called.
+    pub public_url: PublicUrl,
 }
 
 impl Counters {
@@ -138,6 +157,7 @@ impl Door {
             failures: Failures::default(),
             refusals: told.refusals,
             published: told.published,
+            public_url: told.public_url,
             guessing: Mutex::default(),
             lines: Crowd::new(REFUSALS_TOLD),
             overflow: Crowd::new(OVERFLOW_TOLD),
@@ -150,7 +170,10 @@ impl Service for Door {
 
     fn admit(&self, head: &Head, peer: &Peer) -> Result<Admitted<Route>, Response> {
         match self.route(head, peer) {
-            Ok(route) => Ok(Admitted::new(route)),
+            Ok(route) => {
+                let body_bytes_max = matches!(route, Route::Own { .. }).then_some(canary::BODY_BYTES_MAX);
+                Ok(Admitted { value: route, body_bytes_max })
+            }
             Err(refused) => Err(self.refuse(refused, self.client(head, peer), peer)),
         }
     }
@@ -159,6 +182,7 @@ impl Service for Door {
         match request.admitted {
             Route::Health => self.health.answer(),
             Route::Webhook { .. } => self.webhook(request),
+            Route::Own { client } => self.own(&request, client),
         }
     }
 
@@ -182,6 +206,14 @@ impl Service for Door {
 }
 
 impl Door {
+    /// Answers ourselves. Nothing is stored, and nobody behind the door is told.
+    fn own(&self, request: &Request<Route>, client: Option<IpAddr>) -> Response {
+        match canary::answer(self.store.own_key(), &request.body, self.clock.wall()) {
+            Ok(said) => Response::json(200, &said),
+            Err((status, why)) => self.refuse(Refused::own(status, why), client, &request.peer),
+        }
+    }
+
     /// Counts and logs a refusal, and gives its answer: 429 in place of 401 to who fails too often.
     fn refuse(&self, refused: Refused, client: Option<IpAddr>, peer: &Peer) -> Response {
         let Refused { status, level, ref source, ref said, ref why, .. } = refused;

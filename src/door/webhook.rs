@@ -2,6 +2,7 @@
 //! is on the disk.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     sync::{TryLockError, atomic::Ordering},
     time::{Duration, Instant},
@@ -12,6 +13,7 @@ use super::{
     admit::{self, Refused, Route},
 };
 use crate::{
+    config::Source,
     http::{Request, Response},
     logfmt,
     provider::{self, Handshake, Rejection, Terms, Unverified, Verified},
@@ -39,8 +41,9 @@ impl Door {
             Unverified { target: admit::path_and_query(&head.target).to_owned(), headers: head.headers, body };
         let now = self.clock.wall();
         let mut hint = None;
-        let explain = |request: &Unverified| hint = self.explain(&source.terms, request, client, now);
-        let delivery = match provider::verify_or(&source.terms, unverified, now, explain) {
+        let terms = self.terms(source);
+        let explain = |request: &Unverified| hint = self.explain(&terms, request, client, now);
+        let delivery = match provider::verify_or(&terms, unverified, now, explain) {
             Ok(Verified::Delivery(delivery)) => delivery,
             Ok(Verified::Handshake(Handshake { status, content_type, body })) => {
                 log::info!("handshake source={name} peer={} status={status}", admit::name_of(client, &peer));
@@ -95,6 +98,16 @@ impl Door {
                 log::error!("unavailable source={name} {said} peer={peer} why=\"{error}\"");
                 Response::error(503, "cannot store right now").retry_after(RETRY_AFTER)
             }
+        }
+    }
+
+    /// The source's terms, with the address that it calls where only the quick tunnel knows it.
+    fn terms<'s>(&self, source: &'s Source) -> Cow<'s, Terms> {
+        let terms = &source.terms;
+        let is_lacking = terms.provider.needs_public_url() && terms.public_url.is_none();
+        match is_lacking.then(|| self.public_url.get()).flatten() {
+            Some(url) => Cow::Owned(Terms { public_url: Some(url), ..terms.clone() }),
+            None => Cow::Borrowed(terms),
         }
     }
 

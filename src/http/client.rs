@@ -195,8 +195,8 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Answer, Failure> {
-        let call = Call { url, headers, body: Some((content_type, body)), answer_bytes_max: BODY_BYTES_MAX };
-        self.call(&call)
+        let method = Method::Post(content_type, body);
+        self.call(&Call { method, url, headers, answer_bytes_max: BODY_BYTES_MAX })
     }
 
     /// Gets what stands there, up to `answer_bytes_max`.
@@ -204,7 +204,15 @@ impl Client {
     /// # Errors
     /// When no complete answer came back. A status of 500 is an answer.
     pub fn get(&self, url: &str, headers: &[(&str, &str)], answer_bytes_max: u64) -> Result<Answer, Failure> {
-        self.call(&Call { url, headers, body: None, answer_bytes_max })
+        self.call(&Call { method: Method::Get, url, headers, answer_bytes_max })
+    }
+
+    /// Asks who is there, and for nothing else.
+    ///
+    /// # Errors
+    /// When no complete answer came back. A status of 500 is an answer.
+    pub fn head(&self, url: &str) -> Result<Answer, Failure> {
+        self.call(&Call { method: Method::Head, url, headers: &[], answer_bytes_max: 0 })
     }
 
     fn call(&self, call: &Call<'_>) -> Result<Answer, Failure> {
@@ -284,21 +292,31 @@ fn agent(timeout: Duration, stage: Duration, roots: RootCerts, reach: Reach) -> 
 
 /// One request.
 struct Call<'a> {
+    method: Method<'a>,
     url: &'a str,
     headers: &'a [(&'a str, &'a str)],
-    /// Content type and bytes of a POST; a GET has none.
-    body: Option<(&'a str, &'a [u8])>,
     answer_bytes_max: u64,
 }
 
+#[derive(Clone, Copy)]
+enum Method<'a> {
+    Get,
+    Head,
+    /// With content type and bytes.
+    Post(&'a str, &'a [u8]),
+}
+
 fn attempt(agent: &Agent, call: &Call<'_>) -> Result<Answer, ureq::Error> {
-    let Call { url, headers, body, answer_bytes_max } = *call;
-    let mut response = match body {
-        Some((content_type, body)) => {
+    let Call { method, url, headers, answer_bytes_max } = *call;
+    let mut response = match method {
+        Method::Post(content_type, body) => {
             let request = agent.post(url).content_type(content_type);
             headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(body)?
         }
-        None => headers.iter().fold(agent.get(url), |request, (name, value)| request.header(*name, *value)).call()?,
+        Method::Get | Method::Head => {
+            let request = if matches!(method, Method::Head) { agent.head(url) } else { agent.get(url) };
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call()?
+        }
     };
     let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let date = field("date").and_then(moment);

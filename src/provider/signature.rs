@@ -59,6 +59,11 @@ pub fn sign_sha256_hex(secret: &Secret, parts: &[&[u8]]) -> String {
     read::to_hex(&sign(secret.expose().as_bytes(), Algorithm::Sha256, parts))
 }
 
+/// Whether `given` is [`sign_sha256_hex`] of the parts.
+pub fn is_signed_sha256_hex(secret: &Secret, parts: &[&[u8]], given: &str) -> bool {
+    is_same(sign_sha256_hex(secret, parts).as_bytes(), given.as_bytes())
+}
+
 /// Which of the secrets, as text, made one of these HMACs of the parts.
 pub(super) fn signed_by(
     secrets: &[Secret],

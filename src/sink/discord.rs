@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{
-    Bundle, Outcome, Parcel, Sink,
+    Bundle, Outcome, Parcel, Probe, Sink,
     answers::{busy, configuration, harmless, judge, no_answer, quote, without},
     plain, words,
 };
@@ -26,6 +26,9 @@ const WHO: &str = "Discord";
 
 /// Messages that may go out at once, after a rest: a webhook takes five in two seconds.
 const BURST: u32 = 5;
+
+/// Of what a webhook tells about itself.
+const PROBE_BYTES_MAX: u64 = 16 * 1024;
 
 /// Of an embed's 4096 units; a list beyond this is cut, and bytes are never fewer than units.
 const LIST_BYTES_MAX: usize = 3_500;
@@ -66,6 +69,24 @@ impl Discord {
     /// Posts as `settings` say.
     pub fn new(settings: Settings, client: Client) -> Discord {
         Discord { settings, client, allowance: Allowance::default() }
+    }
+
+    /// Whether the webhook is there: it tells about itself to whoever has its URL.
+    pub fn probe(&self) -> Probe {
+        let url = self.settings.webhook_url.expose();
+        let answer = match self.client.get(url, &[], PROBE_BYTES_MAX) {
+            Ok(answer) => Answer { body: without(&answer.body, url), ..answer },
+            Err(failure) => return no_answer(WHO, &failure).into(),
+        };
+        let outcome = match judged(&answer) {
+            Outcome::Done { .. } => {
+                let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+                let name = harmless(said["name"].as_str().unwrap_or("(unnamed)"), 80);
+                return Probe::done(format!("the webhook is there: {name}"), answer.date);
+            }
+            outcome => outcome,
+        };
+        Probe { outcome, date: answer.date }
     }
 
     fn post(&self, message: &Value) -> Result<Answer, Outcome> {

@@ -108,15 +108,30 @@ impl Email {
         };
         let transport = match self.transport.take().map_or_else(|| self.connectable(), Ok) {
             Ok(transport) => self.transport.insert(transport),
-            Err(error) => {
-                return configuration(format!("no certificates to trust ({error}); install ca-certificates"));
-            }
+            Err(error) => return no_certificates(&error),
         };
         match transport.send(&message) {
             Ok(response) => {
                 let said: Vec<&str> = response.message().collect();
                 Outcome::Done { receipt: Some(harmless(&format!("{} {}", response.code(), said.join(" ")), 100)) }
             }
+            Err(error) => self.judge(&error),
+        }
+    }
+
+    /// Whether the server lets us in: connects, and logs in where there is a login; no mail is sent.
+    pub fn probe(&self) -> Outcome {
+        let transport = match self.connectable() {
+            Ok(transport) => transport,
+            Err(error) => return no_certificates(&error),
+        };
+        let Settings { host, port, login, .. } = &self.settings;
+        match transport.test_connection() {
+            Ok(true) => {
+                let as_whom = login.as_ref().map(|(user, _)| format!(" as {user}")).unwrap_or_default();
+                Outcome::Done { receipt: Some(format!("{host}:{port} lets us in{as_whom}")) }
+            }
+            Ok(false) => transient(format!("{host}:{port} does not answer to NOOP")),
             Err(error) => self.judge(&error),
         }
     }
@@ -182,6 +197,10 @@ impl Email {
             _ => transient(reason),
         }
     }
+}
+
+fn no_certificates(error: &Error) -> Outcome {
+    configuration(format!("no certificates to trust ({error}); install ca-certificates"))
 }
 
 /// The enhanced status code that a refusal begins with: `5.1.1`.

@@ -9,7 +9,10 @@ use std::{
     io::{self, ErrorKind, PipeReader, Read, Write},
     os::{
         fd::AsFd,
-        unix::process::{CommandExt, ExitStatusExt},
+        unix::{
+            fs::PermissionsExt,
+            process::{CommandExt, ExitStatusExt},
+        },
     },
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
@@ -72,6 +75,23 @@ impl Exec {
     /// Runs as `settings` say.
     pub fn new(settings: Settings) -> Exec {
         Exec { settings }
+    }
+
+    /// Whether there is something to run. Nothing is.
+    pub fn probe(&self) -> Outcome {
+        let Settings { command, directory, .. } = &self.settings;
+        let program = command.first().map_or("", String::as_str);
+        if !directory.is_dir() {
+            return configuration(format!("its directory {} is not there; make it", directory.display()));
+        }
+        match std::fs::metadata(program) {
+            Ok(found) if !found.is_file() => configuration(format!("{program} is no file; mend `command`")),
+            Ok(found) if found.permissions().mode() & 0o111 == 0 => {
+                cannot_start(program, &ErrorKind::PermissionDenied.into())
+            }
+            Ok(_) => Outcome::Done { receipt: Some(format!("{program} is there and executable")) },
+            Err(error) => cannot_start(program, &error),
+        }
     }
 
     fn command(&self, program: &str, parcel: &Parcel) -> Command {

@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Originals, Outcome, Parcel, Sink,
+    Originals, Outcome, Parcel, Probe, Sink,
     answers::{configuration, judge, no_answer, quote, transient},
     told::{self, Original},
 };
@@ -78,13 +78,33 @@ impl Forward {
         let headers = signed.each_ref().map(|(name, value)| (*name, value.as_str()));
         match self.client.post(&self.settings.url, "application/json", &headers, &body) {
             Ok(answer) => Ok(judged(&answer, self.clock.wall())),
-            Err(failure @ Failure::Forbidden { .. }) => {
+            Err(failure) => Err(self.unanswered(failure)),
+        }
+    }
+
+    fn unanswered(&self, failure: Failure) -> Outcome {
+        match failure {
+            Failure::Forbidden { .. } => {
                 let remedy =
                     if self.settings.allow_private { "" } else { "; if it should be called, set allow_private = true" };
-                Err(configuration(format!("{failure}{remedy}")))
+                configuration(format!("{failure}{remedy}"))
             }
-            Err(Failure::Other { cause }) => Err(configuration(cause)),
-            Err(failure) => Err(no_answer(WHO, &failure)),
+            Failure::Other { cause } => configuration(cause),
+            failure => no_answer(WHO, &failure),
+        }
+    }
+
+    /// Whether the receiver is there. What it makes of a message only a message tells, so nearly any answer will do.
+    pub fn probe(&self) -> Probe {
+        match self.client.head(&self.settings.url) {
+            Ok(Answer { status, date, .. }) => {
+                let said = format!("the receiver is there: it answers {status} to a HEAD");
+                match status {
+                    404 | 410 | 500.. => Probe { outcome: Outcome::Skipped { note: said }, date },
+                    _ => Probe::done(said, date),
+                }
+            }
+            Err(failure) => self.unanswered(failure).into(),
         }
     }
 }

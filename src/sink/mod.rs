@@ -103,6 +103,27 @@ impl Parcel {
     }
 }
 
+/// What a destination says when nothing is sent to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// As of a parcel that was sent: [`Outcome::Skipped`] is an answer that does not tell.
+    pub outcome: Outcome,
+    /// What the destination's clock showed.
+    pub date: Option<Timestamp>,
+}
+
+impl Probe {
+    fn done(said: String, date: Option<Timestamp>) -> Probe {
+        Probe { outcome: Outcome::Done { receipt: Some(said) }, date }
+    }
+}
+
+impl From<Outcome> for Probe {
+    fn from(outcome: Outcome) -> Probe {
+        Probe { outcome, date: None }
+    }
+}
+
 /// A conversation that a sink has begun about a subject, so that what follows joins it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversation {

@@ -11,8 +11,8 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Bundle, Outcome, Parcel, Sink,
-    answers::{configuration, harmless, judge, no_answer, quote, without},
+    Bundle, Outcome, Parcel, Probe, Sink,
+    answers::{configuration, harmless, judge, no_answer, quote, transient, without},
     plain,
 };
 use crate::{
@@ -27,6 +27,9 @@ const WHO: &str = "ntfy";
 
 /// Messages that may go out at once, after a rest: half of what ntfy grants, for others may use the same address.
 const BURST: u32 = 30;
+
+/// Of what it says about its health.
+const PROBE_BYTES_MAX: u64 = 16 * 1024;
 
 /// A message over 4096 bytes becomes an attachment, and a request over twice that is refused.
 const LIST_BYTES_MAX: usize = 2_500;
@@ -55,6 +58,22 @@ impl Ntfy {
     /// Publishes as `settings` say.
     pub fn new(settings: Settings, client: Client) -> Ntfy {
         Ntfy { settings, client, allowance: Allowance::default() }
+    }
+
+    /// Whether the server is well. Whether it lets us publish only publishing tells.
+    pub fn probe(&self) -> Probe {
+        let url = format!("{}/v1/health", self.settings.url.trim_end_matches('/'));
+        let answer = match self.client.get(&url, &[], PROBE_BYTES_MAX) {
+            Ok(answer) => answer,
+            Err(failure) => return no_answer(WHO, &failure).into(),
+        };
+        let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let outcome = match (answer.status, said["healthy"].as_bool()) {
+            (200, Some(true)) => return Probe::done("the server is healthy".to_owned(), answer.date),
+            (_, Some(false)) => transient("the server says that it is not healthy".to_owned()),
+            _ => judged(&answer),
+        };
+        Probe { outcome, date: answer.date }
     }
 
     fn post(&self, message: &Value) -> Outcome {

@@ -52,8 +52,10 @@ pub use self::{
     report::{Attempt, DeliveryRow, Dispatched, Filter, History, QueueCount, Reader, StoredRequest, Story},
     restore::{Restored, restore},
     subject::SinkConversations,
+    writer::BATCH_JOBS_MAX,
 };
 use crate::{
+    secret::Secret,
     threads::{self, Wake, lock as locked},
     time::{Clock, Timestamp},
 };
@@ -62,6 +64,8 @@ use crate::{
 const CRASHES_MAX: i64 = 5;
 /// A commit that runs this long is shown as stalled storage.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
+/// Under this name the database keeps [`Store::own_key`].
+const OWN_KEY: &str = "own_key";
 /// Free space is asked for this seldom: it is a system call per delivery otherwise.
 const ROOM_LOOK: Duration = Duration::from_millis(500);
 
@@ -105,6 +109,7 @@ pub struct Store {
     packer: Arc<body::Packer>,
     installation: Arc<installation::Installation>,
     meter: Arc<flash::Meter>,
+    own_key: Secret,
     newest: Timestamp,
     arrivals: inbox::Arrivals,
     free_bytes_min: u64,
@@ -138,6 +143,11 @@ impl Store {
         let connection = connection::writing(path)?;
         let attempt = StoreError::database("prepare the database");
         let installation = installation::Installation::open(&connection).map_err(&attempt)?;
+        let own_key = kept_random(&connection, OWN_KEY, 32).map_err(&attempt)?;
+        let own_key = Secret::new(own_key).ok_or_else(|| StoreError::Open {
+            path: path.to_owned(),
+            why: "its own key is empty; remove it: DELETE FROM meta WHERE key = 'own_key'".to_owned(),
+        })?;
         let newest = newest(&connection).map_err(&attempt)?;
         let meter = Arc::new(flash::Meter::new(clock.clone(), newest, written));
         let moments = moment::Moments::open(&connection, clock).map_err(&attempt)?;
@@ -173,6 +183,7 @@ impl Store {
             packer: Arc::default(),
             installation: Arc::new(installation),
             meter,
+            own_key,
             newest,
             arrivals: inbox::Arrivals::default(),
             free_bytes_min,
@@ -197,6 +208,11 @@ impl Store {
     /// The random name of this database, part of every id that leaves the house.
     pub fn installation(&self) -> &str {
         self.installation.name()
+    }
+
+    /// What only this installation knows: it proves by it that a request was answered by itself.
+    pub fn own_key(&self) -> &Secret {
+        &self.own_key
     }
 
     /// Begins the work behind the door: gives back what an earlier process held, and says whether that one ended without
@@ -339,7 +355,10 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 /// Free bytes of the file system that holds `path`, for users that are not root.
-fn free_bytes(path: &Path) -> std::io::Result<u64> {
+///
+/// # Errors
+/// When the system does not tell.
+pub fn free_bytes(path: &Path) -> std::io::Result<u64> {
     let found = rustix::fs::statvfs(directory_of(path))?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
@@ -355,4 +374,16 @@ fn newest(connection: &Connection) -> rusqlite::Result<Timestamp> {
         .query_row("SELECT received_ms FROM delivery ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
         .optional()?;
     Ok(Timestamp::from_ms(newest_ms.unwrap_or(0)))
+}
+
+/// Random bytes in hexadecimal that were made when they were asked for first.
+fn kept_random(connection: &Connection, name: &str, bytes: u32) -> rusqlite::Result<String> {
+    // Opening is no reason to write: only what is missing is made.
+    let find = || connection.query_row("SELECT value FROM meta WHERE key = ?1", [name], |row| row.get(0)).optional();
+    if let Some(found) = find()? {
+        return Ok(found);
+    }
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, lower(hex(randomblob(?2)))) ON CONFLICT DO NOTHING";
+    connection.execute(sql, (name, bytes))?;
+    find()?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Outage, Status, StoreError, body, connection, outbox::read_event, subject};
-use crate::{event::Event, headers::Headers, sink::Originals, time::Timestamp};
+use crate::{event::Event, headers::Headers, secret::Secret, sink::Originals, time::Timestamp};
 
 /// For those who want to look themselves. Temporary, because it uses a function of ours: a plain `sqlite3` can still
 /// read every table.
@@ -202,6 +202,14 @@ impl Reader {
     pub fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
         let found = self.connection.query_row("SELECT value FROM meta WHERE key = ?1", [name], |row| row.get(0));
         found.optional().map_err(StoreError::database("read what was noted"))
+    }
+
+    /// [`Store::own_key`](super::Store::own_key), for another process; `None` before a version that makes one has run.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn own_key(&self) -> Result<Option<Secret>, StoreError> {
+        Ok(self.recall(super::OWN_KEY)?.and_then(Secret::new))
     }
 
     /// Holds the present state while several questions are asked about it: between two, the writer may commit.

@@ -18,8 +18,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// Jobs in one transaction. A quarter of them is kept for settling, so that a flood of accepts cannot starve it.
-const BATCH_JOBS_MAX: usize = 256;
+/// Jobs in one transaction, and so deliveries in one sync. A quarter of them is kept for settling, so that a flood of accepts cannot starve it.
+pub const BATCH_JOBS_MAX: usize = 256;
 /// Bytes that one transaction carries; one job alone may be larger.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Jobs that wait. Beyond it the answer is 503 at once rather than 503 later.

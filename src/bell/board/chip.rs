@@ -2,9 +2,9 @@
 //! it back when the process dies; whether the level then stays is up to the kernel. So the service runs
 //! `hookbell bell off` after every end.
 
-pub(super) use device::open;
 #[cfg(target_os = "linux")]
 pub(super) use device::{CONSUMER, find, refused};
+pub(super) use device::{look, open};
 
 /// What the kernel calls the header's chip: Pi 5, Pi 4, and all before. Its number (`/dev/gpiochipN`) has changed
 /// between kernels of one model more than once, so it is never looked at.
@@ -21,7 +21,7 @@ mod device {
 
     use super::LABELS;
     use crate::bell::{
-        Level, Line, Settings, Wires,
+        BUTTON, Level, Line, Settings, Wires,
         board::{
             Board, BoardError,
             pulses::{self, Pulses},
@@ -44,6 +44,25 @@ mod device {
         let taken = wires.lines.iter().map(|_| None).collect();
         let tried = vec![false; wires.lines.len()];
         Ok(Box::new(Device { header, lines: wires.lines.clone(), taken, tried }))
+    }
+
+    /// What would be in the way of taking these lines and the button's. Nothing is taken.
+    pub(in crate::bell::board) fn look(
+        settings: &Settings,
+        wires: &Wires,
+    ) -> Result<(String, Vec<BoardError>), BoardError> {
+        let header = find(settings.chip.as_deref())?;
+        let button = settings.button.map(|button| (BUTTON, button.bcm, false));
+        let lines = wires.lines.iter().map(|line| (line.name.as_str(), line.pin.bcm, line.pin.pwm)).chain(button);
+        let in_the_way = |(line, bcm, by_pwm): (&str, u32, bool)| match by_pwm {
+            true => pulses::look(line, bcm).err(),
+            false if bcm >= header.pins => Some(BoardError::NoSuchPin { line: line.to_owned(), bcm }),
+            false => match header.chip.line_info(bcm) {
+                Ok(info) => info.used.then(|| held(line, bcm, &info.consumer)),
+                Err(error) => Some(refused(&header, line, bcm, &error)),
+            },
+        };
+        Ok((format!("chip {}", header.label), lines.filter_map(in_the_way).collect()))
     }
 
     /// The chip of that label; without one, that of a Raspberry Pi's header.
@@ -100,14 +119,17 @@ mod device {
         if let Ok(info) = header.chip.line_info(bcm)
             && info.used
         {
-            let owner =
-                if info.consumer.is_empty() { "somebody else".to_owned() } else { format!("`{}`", info.consumer) };
-            return BoardError::Busy { line: line.to_owned(), bcm, owner };
+            return held(line, bcm, &info.consumer);
         }
         BoardError::Refused {
             attempt: format!("take {line} (pin {bcm}) on {}", header.chip.path().display()),
             cause: error.to_string(),
         }
+    }
+
+    fn held(line: &str, bcm: u32, consumer: &str) -> BoardError {
+        let owner = if consumer.is_empty() { "somebody else".to_owned() } else { format!("`{consumer}`") };
+        BoardError::Busy { line: line.to_owned(), bcm, owner }
     }
 
     struct Device {
@@ -216,6 +238,13 @@ mod device {
 
     /// Other systems have no such device, which is no different from a Linux without a Pi's chip.
     pub(in crate::bell::board) fn open(settings: &Settings, _wires: &Wires) -> Result<Box<dyn Board>, BoardError> {
+        Err(BoardError::NoChip { label: settings.chip.clone() })
+    }
+
+    pub(in crate::bell::board) fn look(
+        settings: &Settings,
+        _wires: &Wires,
+    ) -> Result<(String, Vec<BoardError>), BoardError> {
         Err(BoardError::NoChip { label: settings.chip.clone() })
     }
 }

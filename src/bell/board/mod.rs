@@ -60,6 +60,24 @@ pub fn open(settings: &Settings, wires: &Wires) -> Result<Box<dyn Board>, BoardE
     }
 }
 
+/// Looks at what [`open`] would open and at the lines it would take, without taking or driving any: what would drive them,
+/// and everything that is in the way.
+pub fn look(settings: &Settings) -> (String, Vec<BoardError>) {
+    let wires = Wires::new(settings);
+    let simulated = || ("simulated".to_owned(), Vec::new());
+    let looked = match settings.board {
+        BoardKind::Simulated => return simulated(),
+        BoardKind::Auto if settings.wires_nothing() => return simulated(),
+        BoardKind::Auto | BoardKind::Chip => chip::look(settings, &wires),
+        BoardKind::Pi => pi::open(&wires).map(|board| (board.describe(), Vec::new())),
+    };
+    match looked {
+        Ok(found) => found,
+        Err(BoardError::NoChip { .. }) if settings.board == BoardKind::Auto => simulated(),
+        Err(error) => (settings.board.name().to_owned(), vec![error]),
+    }
+}
+
 /// Whether the board that [`open`] takes has real inputs.
 pub(super) fn has_inputs(settings: &Settings) -> bool {
     match settings.board {

@@ -27,6 +27,12 @@ pub(super) fn take(line: &Line, patience: Patience) -> Result<Pulses, BoardError
     Ok(Pulses { channel, part: line.part })
 }
 
+/// Whether there is such a channel to take. None is.
+pub(super) fn look(line: &str, bcm: u32) -> Result<(), BoardError> {
+    let found = Channel::look(Path::new("/"), bcm);
+    found.map_err(|error| BoardError::Pwm { line: line.to_owned(), bcm, cause: error.to_string() })
+}
+
 impl Pulses {
     pub(super) fn set(&mut self, level: Level) -> io::Result<()> {
         let (period, duty) = pulse(self.part, level);

@@ -138,6 +138,19 @@ impl Channel {
         }
     }
 
+    /// Whether [`Channel::open`] would find hardware that is ours to use. Nothing is exported.
+    pub(super) fn look(root: &Path, bcm: u32) -> Result<(), PwmError> {
+        let wire = Wire::of(bcm).ok_or(PwmError::NoPwm { bcm })?;
+        let (chip, hardware) = find(root)?.ok_or(PwmError::NoChip { bcm, func: wire.func })?;
+        let export = chip.join("export");
+        let files = Files { chip, number: wire.channel(hardware) };
+        // Opened and not written to.
+        match OpenOptions::new().write(true).open(&export) {
+            Ok(_) => Ok(()),
+            Err(cause) => Err(files.refused("write", export, bcm, cause)),
+        }
+    }
+
     /// On for `duty` of each period, both in nanoseconds; duty 0 is off.
     ///
     /// # Errors

@@ -33,6 +33,9 @@ const ALGORITHMS: &[(&str, Proof)] = &[
     ("token", Proof::Token),
 ];
 
+/// No source can be called so: the door answers there itself.
+const OWN_NAME: &str = "_self";
+
 /// A name ends up in paths, file names and tables.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -123,6 +126,10 @@ fn source(
 ) -> Option<Source> {
     let names = || Provider::ALL.iter().map(|provider| provider.name());
     let place = section.place.clone();
+    if name == OWN_NAME {
+        let fault = Fault::new(format!("`{name}` is what hookbell calls itself by, at /webhooks/{name}"));
+        report.error(&place, fault.hint("choose another name"));
+    }
     let provider = match section.get("provider") {
         None => {
             // A source that is called like a provider need not say it twice.
@@ -174,7 +181,7 @@ fn source(
             Flaw::Options(what) => report.error(&place, Fault::new(what)),
         }
     }
-    if provider.needs_public_url() && !public_url.is_named {
+    if provider.needs_public_url() && !public_url.is_named && !around.environment.has_quick_tunnel {
         let fault =
             Fault::new(format!("{provider} signs the address that it calls, and `public_url` does not tell it"));
         report.error(&place, fault.hint("set public_url in [door] to https:// and the name that the sender calls"));

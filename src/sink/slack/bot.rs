@@ -24,9 +24,12 @@ use super::{
 };
 use crate::{
     allowance::{Allowance, Rate},
-    http::Client,
+    http::{Answer, Client},
     secret::Secret,
-    sink::{Bundle, Conversation, Conversations, Fault, Outcome, Parcel, Sink, answers::without},
+    sink::{
+        Bundle, Conversation, Conversations, Fault, Outcome, Parcel, Probe, Sink,
+        answers::{harmless, without},
+    },
     time::Timestamp,
 };
 
@@ -42,6 +45,9 @@ const UPDATE_TRIES: u32 = 3;
 
 /// Channels whose rates are remembered. Rules name a few.
 const CHANNELS_MAX: usize = 256;
+
+/// Of a bot's or a workspace's name.
+const NAME_CHARS_MAX: usize = 60;
 
 const POST: &str = "chat.postMessage";
 const UPDATE: &str = "chat.update";
@@ -300,8 +306,32 @@ impl SlackBot {
         }
     }
 
-    /// Asks once. Neither a failure nor a body that leaves here contains the token.
+    /// Whether the token is good, and whose it is. Whether the bot may post in its channel only posting tells.
+    pub fn probe(&self) -> Probe {
+        let answer = match self.ask("auth.test", &Value::Object(Map::new())) {
+            Ok(answer) => answer,
+            Err(refusal) => return refusal.outcome("").into(),
+        };
+        let outcome = match answer::reply(answer.status, &answer.body, answer.retry_after) {
+            Reply::Done(_) => {
+                let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+                let name = |key: &str| harmless(said[key].as_str().unwrap_or("(unnamed)"), NAME_CHARS_MAX);
+                return Probe::done(format!("the token is good: {} in {}", name("user"), name("team")), answer.date);
+            }
+            Reply::Refused(refusal) => refusal.outcome(""),
+        };
+        Probe { outcome, date: answer.date }
+    }
+
     fn call(&self, method: &str, arguments: &Value) -> Reply {
+        match self.ask(method, arguments) {
+            Ok(Answer { status, body, retry_after, .. }) => answer::reply(status, &body, retry_after),
+            Err(refusal) => Reply::Refused(refusal),
+        }
+    }
+
+    /// Asks once. Neither a failure nor a body that leaves here contains the token.
+    fn ask(&self, method: &str, arguments: &Value) -> Result<Answer, Refusal> {
         let token = self.token.expose();
         let bearer = format!("Bearer {token}");
         // Its last part is the secret one.
@@ -310,11 +340,11 @@ impl SlackBot {
         let url = format!("{}/{method}", self.api);
         let headers = [("Authorization", bearer.as_str())];
         match self.client.post(&url, CONTENT_TYPE, &headers, arguments.to_string().as_bytes()) {
-            Ok(answer) => answer::reply(answer.status, &without_token(&answer.body), answer.retry_after),
+            Ok(answer) => Ok(Answer { body: without_token(&answer.body), ..answer }),
             Err(failure) => {
                 // What comes again then carries the same reference.
                 let doubt = if failure.may_have_arrived() { " (the message may have arrived)" } else { "" };
-                Reply::Refused(Refusal::unanswered(&without_token(&format!("{failure}{doubt}"))))
+                Err(Refusal::unanswered(&without_token(&format!("{failure}{doubt}"))))
             }
         }
     }

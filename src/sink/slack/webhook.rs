@@ -10,7 +10,7 @@ use crate::{
     allowance::{Allowance, Rate},
     http::{Answer, Client},
     secret::Secret,
-    sink::{Bundle, Outcome, Parcel, Sink, answers::without},
+    sink::{Bundle, Outcome, Parcel, Probe, Sink, answers::without},
 };
 
 /// A Slack incoming webhook as a sink.
@@ -38,6 +38,26 @@ impl SlackWebhook {
                 Err(answer::no_answer(&without(&format!("{failure}{doubt}"), url)))
             }
         }
+    }
+
+    /// Whether the webhook is alive: it refuses a message without a text, and says so by a word that a dead one does not say.
+    pub fn probe(&self) -> Probe {
+        let answer = match self.post(&Value::Object(serde_json::Map::new())) {
+            Ok(answer) => answer,
+            Err(outcome) => return outcome.into(),
+        };
+        let Answer { status, retry_after, date, ref body } = answer;
+        if let Some(code) = answer::refused_form(body) {
+            return Probe::done(format!("the webhook is alive: it refuses an empty message ({code})"), date);
+        }
+        let outcome = match answer::judge(status, body, retry_after) {
+            // Servers that speak Slack's have words of their own for an empty message, and so has a wrong address.
+            Outcome::Dead { reason } if status == 400 => Outcome::Skipped {
+                note: format!("{reason} (right for an empty message, if what stands there only speaks Slack's)"),
+            },
+            outcome => outcome,
+        };
+        Probe { outcome, date }
     }
 
     fn try_both_forms(&self, parcels: &[Parcel]) -> Result<Outcome, Outcome> {

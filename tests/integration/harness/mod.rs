@@ -132,7 +132,16 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn start(mut command: Command) -> Service {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the executable starts");
+        Service::begin(command.stdout(Stdio::null()))
+    }
+
+    /// The same with what it prints in a file.
+    pub(crate) fn start_printing(command: &mut Command, into: &Path) -> Service {
+        Service::begin(command.stdout(std::fs::File::create(into).expect("a new file")))
+    }
+
+    fn begin(command: &mut Command) -> Service {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the executable starts");
         let stderr = child.stderr.take().expect("a pipe");
         let (lines, log) = channel();
         thread::spawn(move || {
