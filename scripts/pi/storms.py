@@ -75,11 +75,6 @@ blink = {{ on_ms = {PULSE_MS}, off_ms = 40, times = 1 }}
 class Sdcard(Keeper):
     """The desk with its database on a card, and the world outside."""
 
-    # How long each start took, of all of them.
-    starts = []
-
-    def start_service(self, config):
-        self.starts.append(super().start_service(config))
 
     def __init__(self, machine, watcher, slack, port):
         super().__init__(machine, watcher, "storms")
@@ -180,6 +175,17 @@ def main_job(desk, figures):
     desk.stop_service()
 
 
+def starting(desk, figures):
+    """it is ready within a second of its process's start"""
+    took = []
+    for _ in range(4):
+        took.append(desk.start_service("storms"))
+        desk.stop_service()
+    figures["start to ready, four times"] = " ".join(f"{seconds:.2f}" for seconds in took) + " s"
+    # What else this machine does makes some of them slow, and none of them quick.
+    check(min(took) < READY_SECONDS_MAX, f"the quickest of four starts took {min(took):.2f} s")
+
+
 def full(desk, figures):
     """the card is full: 503 and nothing lost; there is room again: 200 by itself"""
     desk.start_service("storms")
@@ -209,6 +215,7 @@ class Cuts:
     def __init__(self, random_moments):
         self.moments = random_moments
         self.promised = []
+        self.starts = []
         self.unanswered = 0
         self.recovered = 0
 
@@ -224,7 +231,7 @@ class Cuts:
 
     def load(self, desk, turn):
         """Load, and in the middle of it the power goes."""
-        desk.start_service("storms")
+        self.starts.append(desk.start_service("storms"))
         moment = self.moments.uniform(0, 2.5)
         load = Load(desk.github, "storm", turn * 10_000 + 1, senders=4, action="closed")
         try:
@@ -267,7 +274,7 @@ def storms(options, figures):
             began = time.monotonic()
             with powered(options, initrd, card, slack, "storms.console", words="") as desk:
                 figures["boot, with card and network"] = f"{time.monotonic() - began:.1f} s"
-                for scenario in (clock, main_job, full):
+                for scenario in (clock, main_job, starting, full):
                     if played(scenario, desk, figures):
                         print(f"ok      {scenario.__doc__}", flush=True)
                     desk.stop_service()
@@ -289,12 +296,7 @@ def storms(options, figures):
                     desk.stop_service()
                     desk.unmount_and_off()
             sound = played(card.sound) and sound
-            # What else this machine does makes some of them slow, and none of them quick.
-            best, median = min(Sdcard.starts), percentile(Sdcard.starts, 0.5)
-            figures[f"start to ready, {len(Sdcard.starts)} times: best, median"] = f"{best:.2f} s, {median:.2f} s"
-            if best >= READY_SECONDS_MAX:
-                failed += 1
-                print(f"FAILED  the quickest start took {best:.2f} s instead of {READY_SECONDS_MAX} s", flush=True)
+            figures["cuts: start to ready after one, median"] = f"{percentile(cuts.starts, 0.5):.2f} s"
             figures[f"{CUTS} power cuts, boots included"] = f"{time.monotonic() - began:.0f} s"
             figures["cuts: answered 200, all there"] = len(cuts.promised)
             figures["cuts: left without an answer"] = cuts.unanswered
