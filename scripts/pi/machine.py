@@ -40,13 +40,20 @@ def initramfs(path, files):
             archive.write(record + content + b"\0" * (-len(content) % 4))
 
 
+def free_port():
+    """A port of this machine's loopback that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
 class Monitor:
     """One of QEMU's control sockets."""
 
     def __init__(self, connection):
         self.connection = connection
         self.lines = connection.makefile("rb")
-        json.loads(self.lines.readline())
+        if not self.lines.readline():
+            raise Broken("QEMU has gone")
         self.ask("qmp_capabilities")
 
     def ask(self, command, **arguments):
@@ -89,8 +96,10 @@ class Machine:
             self.console = self._accept(sockets["console"])
             self.control = Monitor(self._accept(sockets["control"]))
             self.watched = Monitor(self._accept(sockets["watch"]))
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, Broken):
+                raise Broken(f"QEMU does not start ({error}): {self._words()}") from None
             raise
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -111,10 +120,15 @@ class Machine:
                 connection.settimeout(None)
                 return connection
             except TimeoutError:
-                if self.process.poll() is not None or time.monotonic() > until:
-                    self.log.flush()
-                    with open(self.log.name, errors="replace") as words:
-                        raise Broken(f"QEMU does not start: {words.read()[-2000:]}") from None
+                if self.process.poll() is not None:
+                    raise Broken("it has ended") from None
+                if time.monotonic() > until:
+                    raise Broken(f"it did not connect within {seconds} s") from None
+
+    def _words(self):
+        """What QEMU itself said."""
+        with open(self.log.name, errors="replace") as words:
+            return words.read()[-2000:]
 
     def _read(self):
         while True:
@@ -136,6 +150,18 @@ class Machine:
 
     def __exit__(self, *_):
         self.close()
+
+    def cut(self):
+        """A power cut: QEMU ends at once, and with it all that the guest had only in its memory."""
+        self.process.kill()
+        self.process.wait()
+
+    def switched_off(self, seconds=30):
+        """Waits until the guest has switched itself off."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Broken(f"it was not switched off within {seconds} s; the console's end:\n{self.tail()}") from None
 
     def close(self):
         if self.process and self.process.poll() is None:
@@ -172,14 +198,14 @@ class Machine:
 
     def boot(self, seconds=90):
         """Waits for the guest's shell. Returns the seconds that it took."""
-        self.until(r"^:ready$", 0, seconds, "the start of the guest")
+        self.until(r":ready$", 0, seconds, "the start of the guest")
         return time.monotonic() - self.started
 
     def shell(self, line, seconds=20):
         """Runs a line in the guest's shell, as root. Returns its exit status and what it said."""
         since = len(self.text)
         self.console.sendall(line.encode() + b"\n")
-        end = self.until(r"^:end (\d+)$", since, seconds, f"the end of `{line}`")
+        end = self.until(r":end (\d+)$", since, seconds, f"the end of `{line}`")
         return int(end.group(1)), self.text[since : end.start()].strip("\n")
 
     def must(self, line, seconds=20):
@@ -191,10 +217,12 @@ class Machine:
 
 
 class Watcher:
-    """Samples registers as fast as the emulator answers, in a thread of its own, and keeps what changed."""
+    """Samples registers in a thread of its own, and keeps what changed."""
 
-    def __init__(self, machine, registers):
-        """`registers` are (name, address, words)."""
+    def __init__(self, machine, registers, pause=0.001):
+        """`registers` are (name, address, words). `pause`: seconds between two samples; without one, almost as fast as
+        the emulator answers, which slows it down."""
+        self.pause = pause
         self.machine = machine
         self.registers = registers
         self.changes = {name: [] for name, _, _ in registers}
@@ -219,7 +247,7 @@ class Watcher:
                 if before is not None:
                     self.gap_max = max(self.gap_max, now - before)
                 before = now
-                time.sleep(0.001)
+                time.sleep(self.pause)
         except (Broken, OSError, ValueError) as error:
             self.error = error
 

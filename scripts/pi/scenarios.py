@@ -4,22 +4,15 @@ Each scenario says what it has seen, or what it has not; all are played, and one
 Called by scripts/test-pi, which brings the kernel, the libraries and QEMU.
 """
 
-import argparse
-import collections
-import contextlib
-import os
-import shlex
-import signal
 import statistics
 import sys
 import time
 
-from machine import Broken, Machine, Watcher, initramfs
+from common import arguments, check, conclude, eventually, first_files, play, start, start_pi
+from desk import LEDS, LEVELS, Desk
+from machine import Watcher
 
-LEDS = {"red": 17, "green": 27, "blue": 22}
-
-# The Pi 3's registers: the levels of GPIO 0 to 31, and the PWM's ten (control at 0, RNG1 and DAT1 at words 4 and 5).
-LEVELS = ("levels", 0x3F200034, 1)
+# The Pi 3's PWM, ten registers (control at 0, RNG1 and DAT1 at words 4 and 5).
 PWM = ("pwm", 0x3F20C000, 10)
 PWM_CLOCK_HZ = 10_000_000
 
@@ -82,78 +75,12 @@ BUTTON += f"button = {{ pin = {PL061_BUTTON}, active_low = false, pull = \"none\
 BUTTON += CUE % ("lasting", "green", LASTING_MS, 0, 1, "", 1)
 
 
-class Failure(Exception):
-    """Something was not as it should be."""
-
-
-def check(holds, what):
-    if not holds:
-        raise Failure(what)
-
-
-def eventually(holds, seconds, what):
-    """Waits until it holds, and says how long that took."""
-    start = time.monotonic()
-    while not holds():
-        check(time.monotonic() - start < seconds, f"{what}: not within {seconds} s")
-        time.sleep(0.01)
-    return time.monotonic() - start
-
-
-class Desk:
-    """The guest with hookbell in it, and what is seen of its pins."""
-
-    def __init__(self, machine, watcher):
-        self.machine = machine
-        self.watcher = watcher
-
-    def as_user(self, command):
-        """An ordinary user, who owns nothing but /var/desk and belongs to the group gpio."""
-        environment = "cd /var/desk; export GITHUB_WEBHOOK_SECRET=a-secret-for-an-emulated-pi NO_COLOR=1"
-        return f"su bell -c {shlex.quote(environment + '; ' + command)}"
-
-    def hookbell(self, arguments, config, seconds=20):
-        """Runs a command to its end and returns its words; it has to succeed."""
-        status, said = self.machine.shell(self.as_user(f"hookbell {arguments} --config /etc/{config}.toml"), seconds)
-        check(status == 0, f"`hookbell {arguments}` ended with {status}: {said}")
-        return said
-
-    @contextlib.contextmanager
-    def service(self, config):
-        """`hookbell run`, until the end of the block."""
-        command = self.as_user(f"exec hookbell run --config /etc/{config}.toml")
-        self.machine.must(f"{command} >/tmp/run.log 2>&1 &")
-        try:
-            ready = "for i in $(seq 150); do grep -q ready /tmp/run.log && exit; pidof hookbell >/dev/null || break;"
-            status, _ = self.machine.shell(f"sleep 0.3; {ready} sleep 0.1; done; false", 40)
-            if status:
-                raise Failure(f"`hookbell run` did not become ready: {self.machine.shell('cat /tmp/run.log')[1]}")
-            yield
-        finally:
-            self.machine.shell("kill $(pidof hookbell) 2>/dev/null; for i in $(seq 100); do pidof hookbell >/dev/null ||"
-                               " break; sleep 0.1; done; kill -9 $(pidof hookbell) 2>/dev/null; true", 30)
+class Bell(Desk):
+    """The guest with hookbell in it, and what is seen of its lights and heard of its tones."""
 
     def ring(self, cue, config):
         said = self.hookbell(f"bell ring {cue}", config)
         check("running service" in said, f"the ring did not go through the running service: {said}")
-
-    def lit(self, led):
-        return bool(self.watcher.changes["levels"][-1][1][0] >> LEDS[led] & 1)
-
-    def dark(self):
-        return not any(self.lit(led) for led in LEDS)
-
-    def pulses(self, led, since):
-        """(from, to) of each time that the LED was lit after that moment; `to` is None while it is."""
-        found, start, mask = [], None, 1 << LEDS[led]
-        for at, (levels,) in list(self.watcher.changes["levels"]):
-            if at >= since:
-                if levels & mask and start is None:
-                    start = at
-                elif not levels & mask and start is not None:
-                    found.append((start, at))
-                    start = None
-        return found + ([(start, None)] if start is not None else [])
 
     def tone(self, registers=None):
         """What channel 1 sounds: (Hz, share of the period that is high), or None for silence."""
@@ -335,58 +262,14 @@ def pressing(desk, figures):
 # ---- playing them ------------------------------------------------------------------------------------------------
 
 
-def play(scenarios, desk, figures):
-    """Plays all, says how each went, and returns how many failed."""
-    failed = 0
-    for scenario in scenarios:
-        try:
-            scenario(desk, figures)
-            print(f"ok      {scenario.__doc__}", flush=True)
-        except Failure as failure:
-            failed += 1
-            print(f"FAILED  {scenario.__doc__}\n        {failure}", flush=True)
-    return failed
-
-
-def files(options):
-    """What is in the guest's memory when it starts."""
-
-    def content(path):
-        with open(path, "rb") as file:
-            return file.read()
-
-    yield "init", 0o755, content(os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest"))
-    yield "bin/busybox", 0o755, content(options.busybox)
-    yield "bin/hookbell", 0o755, content(options.binary)
-    yield "etc/passwd", 0o644, b"root::0:0::/root:/bin/sh\nbell::1000:1000::/var/desk:/bin/sh\n"
-    yield "etc/group", 0o644, b"root::0:\nbell::1000:\ngpio::997:bell\n"
-    for name, text in (("desk", DESK), ("sound", SOUND), ("button", BUTTON)):
-        yield f"etc/{name}.toml", 0o644, text.encode()
-    for library in options.library:
-        name = os.path.basename(library)
-        folder = "lib" if name.startswith("ld-") else "lib/aarch64-linux-gnu"
-        yield f"{folder}/{name}", 0o755, content(library)
-    for module in options.module:
-        yield f"modules/{os.path.basename(module)}", 0o644, content(module)
-
-
-def start(options, model, console, extra, serial_before, log):
-    words = f"console={console},115200 rdinit=/init panic=5 now={int(time.time())}"
-    # One thread is three times faster than four on a small machine.
-    arguments = [*model, "-accel", "tcg,thread=single", "-kernel", options.kernel, "-initrd", options.initrd, *extra]
-    return Machine(shlex.split(options.qemu), [*arguments, "-append", words], serial_before,
-                   os.path.join(options.work, log))
-
-
-def board(options, figures):
+def board(options, initrd, figures):
     """The Pi: everything but the button."""
     scenarios = [blinking, interrupting, killed_lit, registers, sounding, killed_sounding]
-    # Its first serial line leads to the Bluetooth chip, the second is the console.
-    with start(options, ["-M", "raspi3b"], "ttyS1", ["-dtb", options.dtb], 1, "pi.console") as machine:
+    with start_pi(options, initrd, "pi.console") as machine:
         figures["boot"] = f"{machine.boot():.1f} s"
         watcher = Watcher(machine, [LEVELS, PWM])
         since = time.monotonic()
-        failed = play(scenarios, Desk(machine, watcher), figures)
+        failed = play(scenarios, Bell(machine, watcher), figures)
         watcher.stop()
         seconds = time.monotonic() - since
         figures["samples"] = f"{watcher.samples} in {seconds:.0f} s, every {seconds / watcher.samples * 1000:.1f} ms"
@@ -395,39 +278,23 @@ def board(options, figures):
     return failed
 
 
-def button(options, figures):
+def button(options, initrd, figures):
     """A computer that is no Pi but has a chip whose line can be pressed from outside."""
     model = ["-M", "virt", "-cpu", "cortex-a53", "-m", "256"]
-    with start(options, model, "ttyAMA0", [], 0, "button.console") as machine:
+    with start(options, initrd, model, "ttyAMA0", 0, "button.console") as machine:
         figures["boot, button"] = f"{machine.boot():.1f} s"
         watcher = Watcher(machine, [PL061])
-        desk = Desk(machine, watcher)
+        desk = Bell(machine, watcher)
         failed = play([pressing], desk, figures)
         watcher.stop()
     return failed
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("qemu", "kernel", "dtb", "busybox", "binary", "work"):
-        parser.add_argument(f"--{name}", required=True)
-    for name in ("library", "module"):
-        parser.add_argument(f"--{name}", action="append", default=[])
-    options = parser.parse_args()
-    # Told to end, it still ends QEMU.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    options.initrd = os.path.join(options.work, "initrd")
-    initramfs(options.initrd, files(options))
-    figures = collections.OrderedDict()
-    try:
-        failed = board(options, figures) + button(options, figures)
-    except Broken as broken:
-        print(f"the emulation broke: {broken}", file=sys.stderr)
-        failed = 1
-    print()
-    for name, figure in figures.items():
-        print(f"{name:40} {figure}")
-    return 1 if failed else 0
+    options = arguments(__doc__)
+    configs = (("desk", DESK), ("sound", SOUND), ("button", BUTTON))
+    initrd = first_files(options, "pins", ["pwm_bcm2835"], configs)
+    return conclude(lambda figures: board(options, initrd, figures) + button(options, initrd, figures))
 
 
 if __name__ == "__main__":
