@@ -201,14 +201,14 @@ class Machine:
         self.until(r":ready$", 0, seconds, "the start of the guest")
         return time.monotonic() - self.started
 
-    def shell(self, line, seconds=20):
+    def shell(self, line, seconds=60):
         """Runs a line in the guest's shell, as root. Returns its exit status and what it said."""
         since = len(self.text)
         self.console.sendall(line.encode() + b"\n")
         end = self.until(r":end (\d+)$", since, seconds, f"the end of `{line}`")
         return int(end.group(1)), self.text[since : end.start()].strip("\n")
 
-    def must(self, line, seconds=20):
+    def must(self, line, seconds=60):
         """The same for a line that cannot fail."""
         status, said = self.shell(line, seconds)
         if status:

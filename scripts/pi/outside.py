@@ -28,12 +28,7 @@ class Slack:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                if slack.down:
-                    slack.refused += 1
-                    status, answer = 503, b"service_unavailable"
-                else:
-                    slack.texts.append(json.loads(body)["text"])
-                    status, answer = 200, b"ok"
+                status, answer = slack.take(body)
                 self.send_response(status)
                 self.send_header("Content-Type", "text/plain")
                 self.send_header("Content-Length", str(len(answer)))
@@ -56,6 +51,20 @@ class Slack:
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
+
+    def take(self, body):
+        """Status and answer to a message, in Slack's own words."""
+        if self.down:
+            self.refused += 1
+            return 503, b"service_unavailable"
+        try:
+            message = json.loads(body)
+        except ValueError:
+            return 400, b"invalid_payload"
+        if not isinstance(message, dict) or not message.get("text"):
+            return 400, b"no_text"
+        self.texts.append(message["text"])
+        return 200, b"ok"
 
     def numbers(self, word):
         """The numbers of the issues of this kind, in the order in which their messages came."""
