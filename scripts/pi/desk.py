@@ -39,15 +39,19 @@ class Desk:
     def start_service(self, config):
         """`hookbell run`, until it is ready. Returns the seconds from its process's start, as the guest's clock counts."""
         command = self.as_user(f"exec hookbell run --config /etc/{config}.toml")
-        self.machine.must(f": >/tmp/run.log; {command} >/tmp/run.log 2>&1 & echo $! >/tmp/run.pid")
-        wait = ("for i in $(seq 1500); do if grep -q 'ready version' /tmp/run.log; then cat /proc/uptime; exit; fi;"
-                " [ -d /proc/$(cat /tmp/run.pid) ] || break; usleep 20000; done; false")
-        status, now = self.machine.shell(wait, 90)
+        # The shell reads along and notes the moment: to look for it again and again would take the emulated processor's time.
+        notes = ("while read -r line; do echo \"$line\" >>/tmp/run.log; case \"$line\" in *'ready version'*)"
+                 " read -r now _ </proc/uptime; echo $now >/tmp/run.ready;; esac; done </tmp/run.words")
+        self.machine.must(f"rm -f /tmp/run.*; mkfifo /tmp/run.words; ({notes}) &")
+        self.machine.must(f"{command} >/tmp/run.words 2>&1 & echo $! >/tmp/run.pid")
+        wait = "for i in $(seq 300); do [ -s /tmp/run.ready ] && exit; [ -d /proc/$(cat /tmp/run.pid) ] || break; sleep 0.2; done; false"
+        status, _ = self.machine.shell(wait, 90)
         if status:
             raise Failure(f"`hookbell run` did not become ready: {self.machine.shell('cat /tmp/run.log')[1]}")
         # Field 22: when it began, in hundredths of a second since the start of the system.
-        began = self.machine.must("sed 's/.*) //' /proc/$(cat /tmp/run.pid)/stat | cut -d ' ' -f 20")
-        return float(now.split()[0]) - int(began) / 100
+        said = self.machine.must("cat /tmp/run.ready; sed 's/.*) //' /proc/$(cat /tmp/run.pid)/stat | cut -d ' ' -f 20")
+        now, began = said.split()
+        return float(now) - int(began) / 100
 
     def stop_service(self):
         self.machine.shell("kill $(pidof hookbell) 2>/dev/null; for i in $(seq 100); do pidof hookbell >/dev/null ||"

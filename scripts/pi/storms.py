@@ -20,8 +20,8 @@ CUTS = 9
 READY_SECONDS_MAX = 1.0
 # A card's size is a power of two.
 CARD_BYTES = 128 * 1024 * 1024
-# Long enough to be seen from outside also by a machine that has other things to do.
-PULSE_MS = 200
+# Long enough to be seen from outside, also when this machine has other things to do.
+PULSE_MS = 250
 
 CONFIG = f"""
 [door]
@@ -107,7 +107,6 @@ def powered(options, initrd, card, slack, log, words=None):
     words = f"{ONE_CORE} network now={int(time.time())}" if words is None else f"{ONE_CORE} network {words}"
     with start_pi(options, initrd, log, hardware, words) as machine:
         machine.boot()
-        # The shortest light here lasts 60 ms.
         watcher = Watcher(machine, [LEVELS], pause=0.005)
         desk = Sdcard(machine, watcher, slack, port)
         desk.mount()

@@ -60,7 +60,7 @@ leds = {{ red = 17 }}
 
 [cues.knock]
 led = "red"
-blink = {{ on_ms = 60, off_ms = 40, times = 1 }}
+blink = {{ on_ms = 250, off_ms = 40, times = 1 }}
 
 [cues.lasting]
 led = "red"
@@ -325,7 +325,7 @@ def powered(options, initrd, card, slack, log, figures):
         figures[f"boot of Debian, {os.path.splitext(log)[0]}"] = f"{machine.boot(200):.1f} s"
         # From here on the console is ours alone: SIGRTMIN+21 silences systemd.
         machine.must("dmesg -n 1; kill -55 1")
-        # The shortest light here lasts 60 ms.
+        # The shortest light here lasts 250 ms.
         watcher = Watcher(machine, [LEVELS], pause=0.015)
         yield System(machine, watcher, slack, port, options)
         watcher.ended = True
