@@ -447,7 +447,7 @@ impl Daemon {
             log::info!("listening address={} by=systemd", address_text(&address));
             listeners.push((listener, address));
         }
-        if listeners.iter().all(|(_, address)| *address != settings.listen) {
+        if !listeners.iter().any(|(_, address)| is_same(address, &settings.listen)) {
             let listener = Listener::bind(&settings.listen).map_err(StartError::Listen)?;
             let address = listener.local_addr().map_err(StartError::Listen)?;
             log::info!("listening address={}", address_text(&address));
@@ -641,6 +641,18 @@ fn status(started: Instant, store: &Store, bell: &Bell, counters: Option<&Counte
         "bell": bell.state(),
         "tunnel": tunnel.report(),
     })
+}
+
+/// Whether two addresses are one, whichever way the path of a socket is spelt.
+fn is_same(one: &Listen, other: &Listen) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (one, other) {
+        (Listen::Unix(one), Listen::Unix(other)) => {
+            let file = |path: &std::path::Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+            one == other || file(one).is_some_and(|found| Some(found) == file(other))
+        }
+        _ => one == other,
+    }
 }
 
 fn address_text(address: &Listen) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Failure, Global, explain, print_json, print_line, verify};
+use super::{Failure, Global, explain, print_json, print_line, surroundings, verify};
 use crate::{config, time::Timestamp};
 
 #[derive(clap::Args, Debug)]
@@ -35,7 +35,7 @@ pub(super) fn check(global: &Global, arguments: &Arguments) -> Result<(), Failur
     if let Some(what) = &arguments.explain {
         return explain::explain(global, what, arguments.source.as_deref(), arguments.at, arguments.json);
     }
-    match global.load() {
+    match global.load_in(surroundings::of_the_service(global), config::load) {
         Ok(loaded) if arguments.json => print_json(&json!({
             "problems": loaded.warnings,
             "settings": config::effective_json(&loaded.settings),

@@ -6,7 +6,7 @@ mod screen;
 use std::{
     ffi::OsString,
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc::{self, Receiver, Sender},
     time::{Duration, Instant},
 };
@@ -27,6 +27,7 @@ use crate::{
     http::Client,
     provider::{Provider, Signing, sample},
     secret::Secret,
+    store::Reader,
     threads::{self, Stop},
     time::{Clock, SystemClock},
 };
@@ -129,6 +130,7 @@ fn show(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
         secret: Secret::new(secret).ok_or_else(|| Failure::Failed("the secret is empty".to_owned()))?,
         interval: Duration::from_secs(arguments.interval),
         count: arguments.count,
+        database: settings.store.path.clone(),
         sights: sights.clone(),
         settled,
         bell: bell.clone(),
@@ -197,6 +199,12 @@ fn forward<T>(from: &Receiver<T>, to: &Sender<Sight>, sight: impl Fn(T) -> Sight
     {}
 }
 
+/// Whether a sink has still to get something: the desk may be later than Slack.
+fn owes(database: &Path) -> bool {
+    let queues = Reader::open(database).and_then(|reader| reader.queues());
+    queues.is_ok_and(|queues| queues.iter().any(|queue| queue.waiting > 0))
+}
+
 fn is_busy(state: &State) -> bool {
     state.playing.is_some() || state.queued > 0
 }
@@ -213,6 +221,7 @@ struct Teller {
     secret: Secret,
     interval: Duration,
     count: Option<u64>,
+    database: PathBuf,
     sights: Sender<Sight>,
     /// One for each event that has reached Slack or will reach nobody, and one when somebody wants to leave.
     settled: Receiver<()>,
@@ -247,7 +256,8 @@ impl Teller {
         }
         // The last one is seen and heard to its end, too.
         let deadline = Instant::now() + SETTLES_WITHIN;
-        while !self.stop.is_told() && is_busy(&self.bell.state()) && Instant::now() < deadline {
+        let is_over = || !owes(&self.database) && !is_busy(&self.bell.state());
+        while !self.stop.is_told() && !is_over() && Instant::now() < deadline {
             self.wait(Instant::now() + LOOKS_EVERY);
         }
         // The daemon may be stopping already.

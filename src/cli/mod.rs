@@ -18,6 +18,7 @@ mod sql;
 mod status;
 mod storage;
 mod story;
+mod surroundings;
 mod table;
 mod try_desk;
 mod verify;

@@ -13,6 +13,8 @@ use crate::{
 
 const NAME: &str = "service";
 const RESTART: &str = "sudo systemctl restart hookbell";
+/// In two halves it must be these: starting the whole would stop both.
+const RESTART_HALVES: &str = "sudo systemctl restart hookbell-receive hookbell-work";
 
 /// What the other checks want to know of it.
 pub(super) struct Service {
@@ -37,7 +39,7 @@ pub(super) fn look(settings: &Settings, tell: &mut dyn FnMut(Check)) -> Service 
             Check::warn(NAME, said, "type it as the service's user or as root: sudo hookbell doctor")
         }
         check => match stale(&status, &pids) {
-            Some(said) => Check::warn(NAME, said, RESTART),
+            Some(said) => Check::warn(NAME, said, if receive == work { RESTART } else { RESTART_HALVES }),
             None => check,
         },
     });
@@ -58,11 +60,11 @@ fn judge(receive: Option<u32>, work: Option<u32>, is_enabled: bool) -> Check {
         }
         (Some(_), None) => {
             let said = format!("only half of it runs ({}): deliveries are kept and go nowhere", named(receive, work));
-            Check::fail(NAME, said, "start `hookbell work`")
+            Check::fail(NAME, said, "sudo systemctl start hookbell-work; or, by hand, hookbell work")
         }
         (None, Some(_)) => {
             let said = format!("only half of it runs ({}): nothing is received", named(receive, work));
-            Check::fail(NAME, said, "start `hookbell receive`")
+            Check::fail(NAME, said, "sudo systemctl start hookbell-receive; or, by hand, hookbell receive")
         }
     }
 }

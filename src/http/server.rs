@@ -197,6 +197,58 @@ fn enlist<S: Service>(shared: &Arc<Shared>, service: &Arc<S>, crew: &mut Crew) -
     Ok(())
 }
 
+/// Closes the listeners and empties the lobby: who has spoken, or does so in a moment, is still served.
+fn clear<S: Service>(shared: &Arc<Shared>, service: &Arc<S>, front: Front) {
+    let Front { listeners, mut lobby } = front;
+    drop(listeners);
+    let until = Instant::now() + LAST_WORDS;
+    while lobby.guests().next().is_some() && Instant::now() < until {
+        let ready = readable(&lobby, until);
+        if let Some(guest) = lobby.spoken(&ready) {
+            serve_apart(shared, service, guest);
+        }
+    }
+    while let Some(leaver) = lobby.oldest() {
+        if let Some(guest) = show_out(&**service, Some(leaver), &Table::stopping()) {
+            serve_apart(shared, service, guest);
+        }
+    }
+}
+
+/// Serves one of the last in a thread of its own, so that a slow one holds up none of the others.
+fn serve_apart<S: Service>(shared: &Arc<Shared>, service: &Arc<S>, guest: Guest) {
+    let guest = Arc::new(Mutex::new(Some(guest)));
+    let (ours, service, given) = (Arc::clone(shared), Arc::clone(service), Arc::clone(&guest));
+    let serve = move || {
+        let Some(guest) = lock(&given).take() else { return };
+        match ours.table.seat(guest, Instant::now()) {
+            Ok(seat) => connection::serve(&*service, &ours.limits, &seat),
+            Err(guest) => connection::turn_away(&*service, &guest, &Table::stopping()),
+        }
+    };
+    let mut crew = lock(&shared.crew);
+    crew.started += 1;
+    let name = format!("{}-{}", shared.name, crew.started);
+    let tallied = Arc::clone(shared);
+    let started = spawn(&name, STACK_BYTES, {
+        let serve = serve.clone();
+        move || {
+            let _tally = Tally(&tallied);
+            serve();
+        }
+    });
+    match started {
+        Ok(handle) => {
+            crew.threads += 1;
+            crew.handles.push(handle);
+        }
+        Err(_) => {
+            drop(crew);
+            serve();
+        }
+    }
+}
+
 /// Counts a thread out however it ends.
 struct Tally<'a>(&'a Shared);
 
@@ -212,14 +264,14 @@ fn work<S: Service>(shared: &Arc<Shared>, service: &Arc<S>) {
     let call = Arc::new(Condvar::new());
     while let Some(mut front) = shared.follow(&call) {
         let Some(seat) = shared.lead(&**service, &mut front) else {
-            shared.clear(&**service, front);
+            clear(shared, service, front);
             return;
         };
         let left = pass_on(shared, service, front, &seat);
         connection::serve(&**service, &shared.limits, &seat);
         drop(seat);
         if let Some(front) = left {
-            shared.clear(&**service, front);
+            clear(shared, service, front);
             return;
         }
     }
@@ -406,28 +458,6 @@ impl Shared {
             }
         }
         None
-    }
-
-    /// Closes the listeners and empties the lobby: who has spoken, or does so in a moment, is still served.
-    fn clear<S: Service>(&self, service: &S, front: Front) {
-        let Front { listeners, mut lobby } = front;
-        drop(listeners);
-        let serve = |guest| match self.table.seat(guest, Instant::now()) {
-            Ok(seat) => connection::serve(service, &self.limits, &seat),
-            Err(guest) => connection::turn_away(service, &guest, &Table::stopping()),
-        };
-        let until = Instant::now() + LAST_WORDS;
-        while lobby.guests().next().is_some() && Instant::now() < until {
-            let ready = readable(&lobby, until);
-            if let Some(guest) = lobby.spoken(&ready) {
-                serve(guest);
-            }
-        }
-        while let Some(leaver) = lobby.oldest() {
-            if let Some(guest) = show_out(service, Some(leaver), &Table::stopping()) {
-                serve(guest);
-            }
-        }
     }
 
     /// Pauses, unless it is time to stop.

@@ -8,6 +8,7 @@
 use std::{
     fs::{self, File},
     io::ErrorKind,
+    os::unix::fs::MetadataExt,
     path::Path,
     sync::{
         Arc,
@@ -27,6 +28,8 @@ use crate::time::Timestamp;
 const PARTIAL: (&str, &str) = (".hookbell-", ".partial");
 /// SQLite's steps between two looks at the disk.
 const LOOK_EVERY_STEPS: i32 = 100;
+/// What is left to the service beside `free_min`, for what it writes between two looks.
+const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 /// A look is a system call; no more often than this.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -60,6 +63,13 @@ pub fn backup(
     let version = source.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(&attempt)?;
     migrate::check_not_newer(version, database)?;
     let needed = prune::used_bytes(&source).map_err(&attempt)?;
+    let spared = free_bytes_min.saturating_add(SPARE_BYTES);
+    let is_same_disk = match (directory_of(database).metadata(), directory_of(target).metadata()) {
+        (Ok(ours), Ok(theirs)) => ours.dev() == theirs.dev(),
+        // Whoever has no folder fails below.
+        _ => false,
+    };
+    let needed = if is_same_disk { needed.saturating_add(spared) } else { needed };
     let (partial, file) = make_partial(target, needed).map_err(&failed)?;
 
     let (is_full, database_path) = (Arc::new(AtomicBool::new(false)), database.to_owned());
@@ -67,7 +77,7 @@ pub fn backup(
     let look = move || {
         if looked.elapsed() >= LOOK_EVERY {
             looked = Instant::now();
-            if free_bytes(&database_path).is_ok_and(|free| free < free_bytes_min) {
+            if free_bytes(&database_path).is_ok_and(|free| free < spared) {
                 told.store(true, Ordering::Relaxed);
                 return true;
             }
@@ -79,7 +89,7 @@ pub fn backup(
     let copied = source.execute("VACUUM INTO ?1", [path]);
     drop(source);
     copied.map_err(|cause| match (is_full.load(Ordering::Relaxed), cause.sqlite_error_code()) {
-        (true, _) => failed(format!("less than [store] free_min ({} MiB) is left on the disk", free_bytes_min >> 20)),
+        (true, _) => failed(format!("less than {} MiB would be left on the disk for the service", spared >> 20)),
         (false, Some(rusqlite::ErrorCode::OperationInterrupted)) => failed("interrupted; nothing is left".to_owned()),
         (false, Some(rusqlite::ErrorCode::DiskFull)) => failed("the disk is full".to_owned()),
         (false, _) => failed(cause.to_string()),

@@ -115,12 +115,15 @@ impl Meter {
         settled.is_none_or(|settled| settled.elapsed() >= SETTLE_EVERY).then(|| self.unsettled())
     }
 
-    /// Writes it down inside the caller's transaction. Only a count: when it cannot be, that fails nobody's delivery.
-    pub(super) fn write(&self, connection: &Connection, counted: &Counted, now: Timestamp) {
+    /// Writes it down inside the caller's transaction, and says whether it could. Only a count: when it cannot be written, that
+    /// fails nobody's delivery.
+    pub(super) fn write(&self, connection: &Connection, counted: &Counted, now: Timestamp) -> bool {
         let day = if is_plainly_wrong(now, self.newest) { UNDATED } else { day_of(now) };
-        if let Err(error) = add(connection, counted, day, now) {
+        let added = add(connection, counted, day, now);
+        if let Err(error) = &added {
             log::warn!("cannot keep the count of written bytes: {error}");
         }
+        added.is_ok()
     }
 
     /// It is committed.

@@ -4,11 +4,12 @@ use std::{
     fmt,
     fs::{File, OpenOptions},
     io::{Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::{StoreError, beside};
 use crate::threads::Wake;
@@ -56,8 +57,12 @@ impl RoleLock {
         let path = lock_path(database, role);
         let error = |why: String| StoreError::Open { path: database.to_owned(), why };
         let cannot = |cause: std::io::Error| error(format!("its lock file {} cannot be used: {cause}", path.display()));
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(cannot)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        // The bits are the kernel's, whatever their type. A link here would be somebody's attempt to have another file
+        // emptied by us.
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let mut file = options.open(&path).map_err(cannot)?;
         // Somebody who asks who holds it takes it for a moment.
         let mut tries = 0;
         while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {

@@ -15,7 +15,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
-    Role, RoleLock, StoreError,
+    OWN_KEY, Role, RoleLock, StoreError,
     backup::{Contents, inspect, make_partial, sync_directory},
     beside,
     connection::BUSY_TIMEOUT,
@@ -65,6 +65,7 @@ pub(super) fn restore_in_steps(
 ) -> Result<Restored, StoreError> {
     let failed = |why: String| StoreError::Copy { what: format!("cannot restore {}: {why}", backup.display()) };
     let file = open_backup(backup).map_err(&failed)?;
+    become_owner_of(directory_of(database)).map_err(&failed)?;
     let owner = Owner::of(database).map_err(|error| failed(format!("{}: {error}", database.display())))?;
     let mut locks = Vec::new();
     for role in [Role::Receive, Role::Work] {
@@ -114,6 +115,34 @@ fn open_backup(backup: &Path) -> Result<File, String> {
     }
 }
 
+/// Root becomes the folder's owner, for good as far as this thread goes. In a folder that somebody else can change, root could
+/// be led to any file by a link in a name's place.
+#[cfg(target_os = "linux")]
+fn become_owner_of(folder: &Path) -> Result<(), String> {
+    use rustix::{
+        process::{Gid, Uid, geteuid},
+        thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
+    };
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let told = |error: io::Error| format!("the folder {}: {error}", folder.display());
+    let found = folder.metadata().map_err(told)?;
+    let (user, group) = (Uid::from_raw(found.uid()), Gid::from_raw(found.gid()));
+    if user.is_root() {
+        return Ok(());
+    }
+    set_thread_groups(&[group])
+        .and_then(|()| set_thread_res_gid(group, group, group))
+        .and_then(|()| set_thread_res_uid(user, user, user))
+        .map_err(|error| told(error.into()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn become_owner_of(_folder: &Path) -> Result<(), String> {
+    Ok(())
+}
+
 /// Whose the database is, and who may read it.
 struct Owner {
     user: u32,
@@ -155,6 +184,8 @@ fn prepare(partial: &Path, database: &Path) -> Result<Contents, String> {
         inbox::give_back(copy)?;
         outbox::give_back(copy)?;
         copy.execute("DELETE FROM meta WHERE key = 'working'", [])?;
+        // Where it came from may go on running, and is another.
+        copy.execute("DELETE FROM meta WHERE key = ?1", [OWN_KEY])?;
         Installation::renew(copy)?;
         flash::carry_over(open(database).ok().as_ref(), copy)
     };

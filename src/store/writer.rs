@@ -427,9 +427,7 @@ impl Writer {
         }
         // Only beside a change: a commit that would write nothing must not begin to.
         let counted = (self.connection.total_changes() != changes_before).then(|| self.meter.due()).flatten();
-        if let Some(counted) = &counted {
-            self.meter.write(&self.connection, counted, now);
-        }
+        let counted = counted.filter(|counted| self.meter.write(&self.connection, counted, now));
         self.connection.execute_batch("COMMIT").map_err(StoreError::database("commit"))?;
         if let Some(counted) = &counted {
             self.meter.settle(counted);

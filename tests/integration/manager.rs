@@ -150,3 +150,14 @@ fn a_credential_is_found_by_its_name_or_its_folder_s_or_beside_the_configuration
     let (is_fine, why) = check(Some("empty"));
     assert!(!is_fine && why.contains("systemd provides no credential `github`"), "{why}");
 }
+
+#[test]
+fn a_check_knows_what_the_service_s_file_of_variables_has() {
+    let home = Home::new();
+    let text = "[sources.github]\nsecret = { env = \"THEIRS\" }\n[sinks.bell]\n[door]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(home.path("hookbell.toml"), text).expect("the configuration is written");
+    assert_eq!(home.run(&["check"]).status.code(), Some(78));
+    std::fs::write(home.path("hookbell.env"), format!("# for systemd\nTHEIRS = \"{SECRET}\"\n")).expect("written");
+    let output = home.run(&["check"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -189,3 +189,45 @@ fn both_processes_of_the_split_form_count() {
     assert_eq!(deliveries, 1);
     assert!(by_both >= by_door, "{by_door:?} {by_both:?}");
 }
+
+#[test]
+fn a_restore_by_root_follows_nobody_s_links_and_leaves_no_key() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can restore into somebody else's folder");
+        return;
+    }
+    let home = Home::new();
+    home.configure("http://127.0.0.1:9/", "");
+    assert!(home.start(&["run"]).terminate().success());
+    assert!(home.run(&["backup", "copy.db"]).status.success());
+    let key = |path: &std::path::Path| -> Option<String> {
+        let database = Connection::open(path).expect("the file opens");
+        database.query_row("SELECT value FROM meta WHERE key = 'own_key'", [], |row| row.get(0)).ok()
+    };
+    assert!(key(&home.path("copy.db")).is_some());
+
+    // A folder like the service's, whose owner (nobody) wants a file of root's.
+    let (folder, victim) = (home.path("theirs"), home.path("victim"));
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::write(&victim, "precious").expect("a file");
+    let text = std::fs::read_to_string(home.path("hookbell.toml")).expect("the configuration");
+    let database = folder.join("hookbell.db");
+    let text = text.replace("[store]\n", &format!("[store]\npath = {database:?}\n"));
+    std::fs::write(home.path("hookbell.toml"), text).expect("written");
+    std::os::unix::fs::chown(&folder, Some(65_534), Some(65_534)).expect("root may");
+    // The way there is open to others.
+    std::fs::set_permissions(home.path(""), std::fs::Permissions::from_mode(0o755)).expect("its owner may");
+    for name in ["hookbell.db.receive.lock", "hookbell.db"] {
+        std::os::unix::fs::symlink(&victim, folder.join(name)).expect("a link");
+        let output = home.run(&["restore", "copy.db"]);
+        assert!(!output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+        let found = victim.metadata().expect("it is there");
+        assert_eq!(std::fs::read_to_string(&victim).expect("readable"), "precious", "{name}");
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&found), 0, "{name} was given away");
+        std::fs::remove_file(folder.join(name)).expect("removed");
+    }
+    let output = home.run(&["restore", "copy.db"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&database.metadata().expect("restored")), 65_534);
+    assert_eq!(key(&database), None, "where the backup comes from may go on running");
+}
