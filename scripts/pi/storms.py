@@ -75,7 +75,6 @@ blink = {{ on_ms = {PULSE_MS}, off_ms = 40, times = 1 }}
 class Sdcard(Keeper):
     """The desk with its database on a card, and the world outside."""
 
-
     def __init__(self, machine, watcher, slack, port):
         super().__init__(machine, watcher, "storms")
         self.slack = slack
