@@ -196,7 +196,7 @@ class Machine:
                     raise Broken(f"{what} did not come within {seconds} s; the console's end:\n{self.tail()}")
                 self.news.wait(min(left, 1))
 
-    def boot(self, seconds=90):
+    def boot(self, seconds=200):
         """Waits for the guest's shell. Returns the seconds that it took."""
         self.until(r":ready$", 0, seconds, "the start of the guest")
         return time.monotonic() - self.started
