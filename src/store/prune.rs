@@ -19,6 +19,10 @@ const FREE_PAGES_KEPT: i64 = 256;
 /// Rounds of one call; what is left goes with the next.
 const ROUNDS_MAX: u32 = 500;
 
+/// 2026-01-01: nobody has received anything with this program before. What is dated earlier came while the clock was wrong, in a
+/// boot that ended before it was set; its age is not known, so it does not go by age.
+const FIRST_MS: i64 = 1_767_225_600_000;
+
 const QUIETLY_SETTLED: &str = "'processed', 'skipped'";
 const SETTLED: &str = "'processed', 'skipped', 'dead_letter'";
 
@@ -67,11 +71,11 @@ impl Store {
             }
             let ticket = self.submit(settling(Durability::Deferred), move |connection, now| {
                 let is_large = used_bytes(connection)? > size_bytes_max;
-                let before_ms = match (is_large, keep) {
-                    (true, _) => i64::MAX,
-                    (false, Some(keep)) => now.minus(keep).ms(),
+                let (before_ms, dated_ms) = match (is_large, keep) {
+                    (true, _) => (i64::MAX, i64::MIN),
+                    (false, Some(keep)) => (now.minus(keep).ms(), FIRST_MS),
                     // Nothing is older than this.
-                    (false, None) => i64::MIN,
+                    (false, None) => (i64::MIN, i64::MIN),
                 };
                 let removed = connection
                     .prepare_cached(&format!(
@@ -84,9 +88,9 @@ impl Store {
                                  WHERE status IN ({statuses}) AND processed_ms IS NOT NULL
                                    AND id < (SELECT max(id) FROM delivery)
                                  ORDER BY id LIMIT ?2)
-                             WHERE received_ms < ?1)",
+                             WHERE received_ms < ?1 AND received_ms >= ?3)",
                     ))?
-                    .execute(params![before_ms, PRUNE_ROWS_MAX])?;
+                    .execute(params![before_ms, PRUNE_ROWS_MAX, dated_ms])?;
                 Ok((removed, give_pages_back(connection)?))
             })?;
             let (removed, is_tight) = ticket.wait_for_ever()?;

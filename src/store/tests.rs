@@ -443,6 +443,21 @@ fn pruning_spares_what_is_owed_and_the_newest() {
 }
 
 #[test]
+fn what_a_boot_without_the_time_has_left_goes_by_size_and_not_by_age() {
+    let fixture = Fixture::new();
+    ["of 1970", "new"].into_iter().for_each(|id| fixture.owe(id, &["slack"]));
+    for claim in fixture.store().claim("slack", Portion::single(10)).unwrap().claims {
+        fixture.store().settle(vec![(claim, Settlement::Done { receipt: None })]).unwrap();
+    }
+    // The power was cut before the clock was set, so that nothing has shifted it.
+    let database = Connection::open(&fixture.path).unwrap();
+    assert_eq!(database.execute("UPDATE delivery SET received_ms = 100000 WHERE id = 1", []).unwrap(), 1);
+    let pruned = |keep, size| fixture.store().prune(keep, size, || false).unwrap().deliveries;
+    assert_eq!(pruned(Some(Duration::from_secs(86_400 * 90)), u64::MAX), 0);
+    assert_eq!(pruned(None, 0), 1);
+}
+
+#[test]
 fn a_dead_letter_goes_last_and_not_while_it_owes_another_sink() {
     let fixture = Fixture::new();
     fixture.owe("dead, and owed to the bell", &["slack", "bell"]);
