@@ -440,23 +440,23 @@ impl Daemon {
         door: Door,
         passed: Vec<systemd::Passed>,
     ) -> Result<(), StartError> {
-        let mut listeners = Vec::new();
+        let (mut listeners, mut is_passed) = (Vec::new(), false);
         for passed in passed {
             let listener = Listener::adopt(passed).map_err(StartError::Listen)?;
             let address = listener.local_addr().map_err(StartError::Listen)?;
             log::info!("listening address={} by=systemd", address_text(&address));
-            listeners.push((listener, address));
+            is_passed |= is_same(&address, &settings.listen);
+            listeners.push(listener);
         }
-        if !listeners.iter().any(|(_, address)| is_same(address, &settings.listen)) {
-            let listener = Listener::bind(&settings.listen).map_err(StartError::Listen)?;
-            let address = listener.local_addr().map_err(StartError::Listen)?;
-            log::info!("listening address={}", address_text(&address));
-            self.door_address = Some(address.clone());
-            listeners.push((listener, address));
-        } else {
-            self.door_address = Some(settings.listen.clone());
+        let mut own = settings.listen.clone();
+        if !is_passed {
+            let listener = Listener::bind(&own).map_err(StartError::Listen)?;
+            // A port that was asked for as 0 is another.
+            own = listener.local_addr().map_err(StartError::Listen)?;
+            log::info!("listening address={}", address_text(&own));
+            listeners.push(listener);
         }
-        let listeners = listeners.into_iter().map(|(listener, _)| listener).collect();
+        self.door_address = Some(own);
         let server = Server::new(listeners, Limits::from(settings), door);
         self.door = Some(server.start("door").map_err(StartError::Thread)?);
         Ok(())

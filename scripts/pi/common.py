@@ -14,6 +14,37 @@ from modules import order
 # The watchdog, which also switches the power off; USB with an Ethernet adapter on it; the SD card, and its file system.
 CARD_MODULES = ["pwm_bcm2835", "bcm2835_wdt", "phy_generic", "dwc2", "cdc_ether", "bcm2835", "crc32c_generic", "ext4"]
 
+# What a desk on a card has: two kinds of event, of which Slack gets one and the LED both.
+KNOCKS = """
+[sinks.slack.retry]
+first = "1 s"
+cap = "2 s"
+
+[sinks.bell]
+kind = "bell"
+
+[[rules]]
+name = "opened"
+when = { kind = ["issue_opened"] }
+to = ["slack", "bell"]
+cue = "knock"
+
+[[rules]]
+name = "closed"
+when = { kind = ["issue_closed"] }
+to = ["bell"]
+cue = "knock"
+
+[bell]
+board = "chip"
+leds = { red = 17 }
+
+# Long enough to be seen from outside, also when this machine has other things to do.
+[cues.knock]
+led = "red"
+blink = { on_ms = 250, off_ms = 40, times = 1 }
+"""
+
 
 class Failure(Exception):
     """Something was not as it should be."""

@@ -177,12 +177,6 @@ class Machine:
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def worked(self):
-        """Seconds of this machine's processors that the emulation has had."""
-        with open(f"/proc/{self.process.pid}/stat") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def tail(self, lines=25):
         """The console's last words."""
         return "\n".join("    | " + line for line in self.text.splitlines()[-lines:])

@@ -11,18 +11,15 @@ import random
 import sys
 import time
 
-from common import CARD_MODULES, ONE_CORE, Failure, arguments, check, conclude, eventually, first_files, start_pi
+from common import CARD_MODULES, KNOCKS, ONE_CORE, Failure, arguments, check, conclude, eventually, first_files, play, start_pi
 from desk import LEVELS, SECRET, Card, Keeper
 from machine import Watcher, free_port
 from outside import GitHub, Load, Slack, accepted, percentile
 
 CUTS = 9
-# A Pi that has a processor to itself takes under one; what else this machine does, above all another emulated Pi, is in it.
-READY_SECONDS_MAX = 6.0
+READY_SECONDS_MAX = 1.0
 # A card's size is a power of two.
 CARD_BYTES = 128 * 1024 * 1024
-# Long enough to be seen from outside, also when this machine has other things to do.
-PULSE_MS = 250
 
 CONFIG = f"""
 [door]
@@ -44,33 +41,7 @@ kind = "slack"
 webhook_url = {{ env = "SLACK_WEBHOOK_URL" }}
 # Two a second are sent here, and Slack itself would take one.
 interval = "0 s"
-[sinks.slack.retry]
-first = "1 s"
-cap = "2 s"
-
-[sinks.bell]
-kind = "bell"
-
-[[rules]]
-name = "opened"
-when = {{ kind = ["issue_opened"] }}
-to = ["slack", "bell"]
-cue = "knock"
-
-[[rules]]
-name = "closed"
-when = {{ kind = ["issue_closed"] }}
-to = ["bell"]
-cue = "knock"
-
-[bell]
-board = "chip"
-leds = {{ red = 17 }}
-
-[cues.knock]
-led = "red"
-blink = {{ on_ms = {PULSE_MS}, off_ms = 40, times = 1 }}
-"""
+{KNOCKS}"""
 
 
 class Sdcard(Keeper):
@@ -176,18 +147,14 @@ def main_job(desk, figures):
 
 
 def starting(desk, figures):
-    """it is ready soon after its process's start; how soon is said"""
-    took, alone = [], []
+    """it is ready within a second of its process's start"""
+    took = []
     for _ in range(4):
-        began, worked = time.monotonic(), desk.machine.worked()
         took.append(desk.start_service("storms"))
-        # What it would have taken had this machine done nothing else: the emulation gets a share of a processor then.
-        share = (desk.machine.worked() - worked) / (time.monotonic() - began)
-        alone.append(took[-1] * min(share, 1))
         desk.stop_service()
-    for name, seconds in (("four times", took), ("on a machine of its own", alone)):
-        figures[f"start to ready, {name}"] = " ".join(f"{value:.2f}" for value in seconds) + " s"
-    check(min(alone) < READY_SECONDS_MAX, f"the quickest of four starts took {min(alone):.2f} s")
+    figures["start to ready, four times"] = " ".join(f"{seconds:.2f}" for seconds in took) + " s"
+    # What else this machine does makes some of them slow, and none of them quick.
+    check(min(took) < READY_SECONDS_MAX, f"the quickest of four starts took {min(took):.2f} s")
 
 
 def full(desk, figures):
@@ -254,7 +221,20 @@ class Cuts:
         print(f"        cut {turn + 1} of {CUTS}: {moment:.2f} s after the first 200, {len(new)} answered 200", flush=True)
 
 
+def steady(options, figures):
+    """What is measured: it wants this machine for itself."""
+    initrd = first_files(options, "steady", CARD_MODULES, [("storms", CONFIG)])
+    card = Card(os.path.join(options.work, "steady.card"))
+    card.make(CARD_BYTES)
+    try:
+        with Slack() as slack, powered(options, initrd, card, slack, "steady.console") as desk:
+            return play((main_job, starting), desk, figures)
+    finally:
+        card.remove()
+
+
 def storms(options, figures):
+    """What happens to a Pi: it is judged by what is there afterwards, however long it takes."""
     initrd = first_files(options, "storms", CARD_MODULES, [("storms", CONFIG)])
     seed = options.seed if options.seed is not None else random.randrange(1_000_000)
     print(f"seed {seed}; --seed {seed} repeats the moments of the power cuts", flush=True)
@@ -278,7 +258,7 @@ def storms(options, figures):
             began = time.monotonic()
             with powered(options, initrd, card, slack, "storms.console", words="") as desk:
                 figures["boot, with card and network"] = f"{time.monotonic() - began:.1f} s"
-                for scenario in (clock, main_job, starting, full):
+                for scenario in (clock, full):
                     if played(scenario, desk, figures):
                         print(f"ok      {scenario.__doc__}", flush=True)
                     desk.stop_service()
@@ -314,8 +294,9 @@ def storms(options, figures):
 
 
 def main():
-    options = arguments(__doc__)
-    return conclude(lambda figures: storms(options, figures))
+    options = arguments(__doc__, ("part",))
+    part = {"steady": steady, "storms": storms}[options.part]
+    return conclude(lambda figures: part(options, figures))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import re
 import sys
 import time
 
-from common import CARD_MODULES, ONE_CORE, Failure, arguments, check, conclude, eventually, first_files, start_pi
+from common import CARD_MODULES, KNOCKS, ONE_CORE, Failure, arguments, check, conclude, eventually, first_files, start_pi
 from desk import LEVELS, SECRET, Card, Keeper, tool
 from machine import Broken, Watcher, free_port
 from outside import GitHub, Load, Slack, accepted
@@ -35,33 +35,7 @@ secret = {{ credential = "github" }}
 kind = "slack"
 webhook_url = {{ credential = "slack" }}
 interval = "0 s"
-[sinks.slack.retry]
-first = "1 s"
-cap = "2 s"
-
-[sinks.bell]
-kind = "bell"
-
-[[rules]]
-name = "opened"
-when = {{ kind = ["issue_opened"] }}
-to = ["slack", "bell"]
-cue = "knock"
-
-[[rules]]
-name = "closed"
-when = {{ kind = ["issue_closed"] }}
-to = ["bell"]
-cue = "knock"
-
-[bell]
-board = "chip"
-leds = {{ red = 17 }}
-
-[cues.knock]
-led = "red"
-blink = {{ on_ms = 250, off_ms = 40, times = 1 }}
-
+{KNOCKS}
 [cues.lasting]
 led = "red"
 blink = {{ on_ms = {LASTING_MS}, off_ms = 0, times = 1 }}

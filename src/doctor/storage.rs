@@ -4,7 +4,7 @@ use std::{
     fs,
     io::Write,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Check, Verdict};
 use crate::{
     config,
-    store::{BATCH_JOBS_MAX, Reader, free_bytes},
+    store::{BATCH_JOBS_MAX, Reader, beside, directory_of, free_bytes},
 };
 
 const NAME: &str = "database";
@@ -40,7 +40,7 @@ pub(super) fn look(store: &config::Store, status: &Value) -> Check {
             "make room, or look at the card: `dmesg` shows what the kernel says of it",
         );
     }
-    let synced = match sync(folder(&store.path), SYNCS, SYNCS_WITHIN) {
+    let synced = match sync(directory_of(&store.path), SYNCS, SYNCS_WITHIN) {
         Ok(synced) => synced,
         Err(check) => return *check,
     };
@@ -81,7 +81,7 @@ pub(super) fn look(store: &config::Store, status: &Value) -> Check {
 /// The longer measurement.
 pub(super) fn measure(store: &config::Store) -> Check {
     const NAME: &str = "fsync";
-    match sync(folder(&store.path), SYNCS_LONG, SYNCS_LONG_WITHIN) {
+    match sync(directory_of(&store.path), SYNCS_LONG, SYNCS_LONG_WITHIN) {
         Ok(synced) => Check { name: NAME.to_owned(), ..rate(&synced) },
         Err(check) => Check { name: NAME.to_owned(), ..*check },
     }
@@ -116,7 +116,7 @@ fn rate(synced: &[Duration]) -> Check {
 }
 
 /// Writes and syncs at the end of a file of its own, which is gone afterwards. Sorted, and at least one.
-fn sync(folder: PathBuf, count: usize, within: Duration) -> Result<Vec<Duration>, Box<Check>> {
+fn sync(folder: &Path, count: usize, within: Duration) -> Result<Vec<Duration>, Box<Check>> {
     let failed = |error: std::io::Error| {
         let said = format!("cannot write in {}: {error}", folder.display());
         let remedy = match error.kind() {
@@ -126,7 +126,7 @@ fn sync(folder: PathBuf, count: usize, within: Duration) -> Result<Vec<Duration>
         };
         Box::new(Check::fail(NAME, said, remedy))
     };
-    let mut file = tempfile::Builder::new().prefix(".hookbell-doctor-").tempfile_in(&folder).map_err(failed)?;
+    let mut file = tempfile::Builder::new().prefix(".hookbell-doctor-").tempfile_in(folder).map_err(failed)?;
     // Not zeros, which some disks do not write at all.
     let record: Vec<u8> = (0..RECORD_BYTES).map(|at| (at * 31 % 251) as u8).collect();
     let (begun, mut synced) = (Instant::now(), Vec::with_capacity(count));
@@ -141,21 +141,15 @@ fn sync(folder: PathBuf, count: usize, within: Duration) -> Result<Vec<Duration>
 
 /// Files of the database that the folder's owner could not write: what a `sudo hookbell run` leaves.
 fn strangers(path: &Path) -> Option<Check> {
-    let owner = fs::metadata(folder(path)).ok()?.uid();
-    let is_strange = |suffix: &&str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        fs::metadata(name).is_ok_and(|file| file.uid() != owner && owner != 0)
-    };
+    let folder = directory_of(path).display();
+    let owner = fs::metadata(directory_of(path)).ok()?.uid();
+    let is_strange =
+        |ending: &&str| fs::metadata(beside(path, ending)).is_ok_and(|file| file.uid() != owner && owner != 0);
     let strange = ["", "-wal", "-shm"].into_iter().find(is_strange)?;
     let path = path.display();
     let said = format!("{path}{strange} does not belong to whom its folder belongs to, so the service cannot write it");
-    let remedy = format!("sudo chown --reference={} {path}*", folder(Path::new(&path.to_string())).display());
+    let remedy = format!("sudo chown --reference={folder} {path}*");
     Some(Check::fail(NAME, said, &remedy))
-}
-
-fn folder(path: &Path) -> PathBuf {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
 /// The value that so many percent do not exceed.
@@ -179,7 +173,7 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    fn settings(path: PathBuf) -> config::Store {
+    fn settings(path: std::path::PathBuf) -> config::Store {
         config::Store { path, keep: None, size_bytes_max: 1 << 30, free_bytes_min: 0 }
     }
 

@@ -182,15 +182,21 @@ fn wait<'a>(condvar: &Condvar, guard: MutexGuard<'a, Crew>, timeout: Option<Dura
     }
 }
 
-/// Starts one more thread.
+/// Starts one more thread that leads and follows.
 fn enlist<S: Service>(shared: &Arc<Shared>, service: &Arc<S>, crew: &mut Crew) -> io::Result<()> {
+    let (ours, service) = (Arc::clone(shared), Arc::clone(service));
+    begin(shared, crew, move || work(&ours, &service))
+}
+
+/// Starts a thread of the crew for this.
+fn begin(shared: &Arc<Shared>, crew: &mut Crew, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     crew.handles.retain(|handle| !handle.is_finished());
     crew.started += 1;
     let name = format!("{}-{}", shared.name, crew.started);
-    let (shared, service) = (Arc::clone(shared), Arc::clone(service));
+    let shared = Arc::clone(shared);
     let handle = spawn(&name, STACK_BYTES, move || {
         let _tally = Tally(&shared);
-        work(&shared, &service);
+        body();
     })?;
     crew.threads += 1;
     crew.handles.push(handle);
@@ -217,35 +223,19 @@ fn clear<S: Service>(shared: &Arc<Shared>, service: &Arc<S>, front: Front) {
 
 /// Serves one of the last in a thread of its own, so that a slow one holds up none of the others.
 fn serve_apart<S: Service>(shared: &Arc<Shared>, service: &Arc<S>, guest: Guest) {
+    // Whoever comes to it first takes it: where no thread is to be had, that is this one.
     let guest = Arc::new(Mutex::new(Some(guest)));
-    let (ours, service, given) = (Arc::clone(shared), Arc::clone(service), Arc::clone(&guest));
+    let (ours, service) = (Arc::clone(shared), Arc::clone(service));
     let serve = move || {
-        let Some(guest) = lock(&given).take() else { return };
+        let Some(guest) = lock(&guest).take() else { return };
         match ours.table.seat(guest, Instant::now()) {
             Ok(seat) => connection::serve(&*service, &ours.limits, &seat),
             Err(guest) => connection::turn_away(&*service, &guest, &Table::stopping()),
         }
     };
-    let mut crew = lock(&shared.crew);
-    crew.started += 1;
-    let name = format!("{}-{}", shared.name, crew.started);
-    let tallied = Arc::clone(shared);
-    let started = spawn(&name, STACK_BYTES, {
-        let serve = serve.clone();
-        move || {
-            let _tally = Tally(&tallied);
-            serve();
-        }
-    });
-    match started {
-        Ok(handle) => {
-            crew.threads += 1;
-            crew.handles.push(handle);
-        }
-        Err(_) => {
-            drop(crew);
-            serve();
-        }
+    let begun = begin(shared, &mut lock(&shared.crew), serve.clone());
+    if begun.is_err() {
+        serve();
     }
 }
 

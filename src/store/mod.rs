@@ -343,14 +343,14 @@ fn is_in_use_by_others(database: &Path) -> bool {
 }
 
 /// The path of what stands beside a database: its log, its locks.
-fn beside(database: &Path, ending: &str) -> PathBuf {
+pub fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(ending);
     PathBuf::from(path)
 }
 
 /// The directory that holds `path`.
-fn directory_of(path: &Path) -> &Path {
+pub fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

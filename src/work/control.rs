@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     bell::{Bell, Gesture, Ring, Taken},
     event::Severity,
+    store,
     threads::{self, Stop, Wake},
 };
 
@@ -64,9 +65,7 @@ pub enum Request {
 
 /// The socket's path: beside the database.
 pub fn socket_path(database: &Path) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".sock");
-    PathBuf::from(path)
+    store::beside(database, ".sock")
 }
 
 /// Asks the running worker. `None` when nobody listens.
