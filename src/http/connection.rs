@@ -170,7 +170,7 @@ fn read_head<'b>(limits: &Limits, seat: &Seat<'_>, buffer: &'b mut [u8; READ_BYT
 
 /// One read within a deadline that holds for the whole, so that a drip of bytes does not prolong it.
 fn receive(seat: &Seat<'_>, buffer: &mut [u8], deadline: Instant) -> Result<usize, End> {
-    let received = seat.entry().stream.receive(buffer, deadline);
+    let received = seat.entry().stream.receive(buffer, deadline, || seat.waits());
     seat.keep()?;
     match received {
         Ok(count) => {
@@ -222,7 +222,7 @@ fn discard(stream: &Stream, until: Instant, stop: impl Fn() -> bool) {
     let mut buffer = [0; READ_BYTES];
     let mut bytes = 0;
     while bytes < LINGER_BYTES_MAX && !stop() {
-        match stream.receive(&mut buffer, until) {
+        match stream.receive(&mut buffer, until, || ()) {
             Ok(0) | Err(_) => return,
             Ok(count) => bytes += count as u64,
         }

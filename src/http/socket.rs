@@ -101,14 +101,22 @@ impl Stream {
     }
 
     /// Reads what is there, or waits for it until the deadline. Zero is the end of the stream. What is there already
-    /// is read even when the deadline has passed.
-    pub(super) fn receive(&self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Broken> {
+    /// is read even when the deadline has passed. Calls `before_wait` each time that nothing is there.
+    pub(super) fn receive(
+        &self,
+        buffer: &mut [u8],
+        deadline: Instant,
+        before_wait: impl Fn(),
+    ) -> Result<usize, Broken> {
         loop {
             match recv(self, &mut *buffer, RecvFlags::DONTWAIT) {
                 Ok((count, _)) => return Ok(count),
                 Err(Errno::INTR) => {}
                 // EWOULDBLOCK is the same number on every system we run on.
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline)?,
+                Err(Errno::AGAIN) => {
+                    before_wait();
+                    self.wait(PollFlags::IN, deadline)?;
+                }
                 Err(_) => return Err(Broken::Lost),
             }
         }

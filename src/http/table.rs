@@ -70,6 +70,8 @@ struct Progress {
     phase: Phase,
     /// Everything that has arrived.
     bytes: u64,
+    /// It is the peer's turn: all that it has sent was read.
+    awaits_peer: bool,
     /// The body's share, as counted in the table's sum.
     body_bytes: usize,
     /// What the body still holds although it counts no more, because this connection was shed.
@@ -134,8 +136,14 @@ impl Table {
                 return Err(guest);
             }
         }
-        let progress =
-            Mutex::new(Progress { phase: Phase::Head, bytes: 0, body_bytes: 0, leaving_bytes: 0, shed: None });
+        let progress = Mutex::new(Progress {
+            phase: Phase::Head,
+            bytes: 0,
+            awaits_peer: false,
+            body_bytes: 0,
+            leaving_bytes: 0,
+            shed: None,
+        });
         let Guest { stream, peer, accepted } = guest;
         // Also while there is room: without threads or descriptors somebody is shed from a table that is far from full.
         let seated_bytes = stream.readable_bytes();
@@ -263,7 +271,8 @@ enum Reluctance {
     /// Seated then. Who came first goes first: a request that comes in one piece needs less than it takes to fill the
     /// table anew.
     Young(Instant),
-    /// Seated with so many bytes, and not looked at yet or only just now: that it is not done is not its fault.
+    /// Seated with so many bytes, and not looked at yet, or only just now, or with something in its thread's hands: that it
+    /// is not done is not its fault. On a machine that is short of processors those hands may rest for long.
     Fresh(u64, Instant),
 }
 
@@ -276,11 +285,9 @@ impl Entry {
             Phase::Lingering => Some(Reluctance::Lingering),
             Phase::Head | Phase::Body => {
                 let age = now.saturating_duration_since(self.seated);
-                // Nobody is seated before its first byte: while there are none, its thread has not looked.
-                Some(match progress.bytes {
-                    0 => Reluctance::Fresh(self.seated_bytes, self.seated),
-                    bytes if age > GRACE => Reluctance::Slow(bytes),
-                    _ if age > FRESH => Reluctance::Young(self.seated),
+                Some(match progress.awaits_peer {
+                    true if age > GRACE => Reluctance::Slow(progress.bytes),
+                    true if age > FRESH => Reluctance::Young(self.seated),
                     _ => Reluctance::Fresh(self.seated_bytes, self.seated),
                 })
             }
@@ -312,7 +319,14 @@ impl Seat<'_> {
 
     /// Counts bytes that arrived, of whatever kind.
     pub(super) fn arrived(&self, bytes: usize) {
-        lock(&self.entry.progress).bytes += bytes as u64;
+        let mut progress = lock(&self.entry.progress);
+        progress.bytes += bytes as u64;
+        progress.awaits_peer = false;
+    }
+
+    /// All that has arrived was read, and it is not enough.
+    pub(super) fn waits(&self) {
+        lock(&self.entry.progress).awaits_peer = true;
     }
 
     /// Counts bytes that the body grew by. Beyond the limit the largest unfinished body is shed, which may be this
@@ -381,8 +395,10 @@ mod tests {
         let seats: Vec<_> = (0..4).map(|_| seat(&table, start).unwrap()).collect();
         let later = start + GRACE * 2;
         seats[0].enter(Phase::Lingering).unwrap();
-        seats[1].arrived(10);
-        seats[2].arrived(5);
+        for (seat, bytes) in [(&seats[1], 10), (&seats[2], 5)] {
+            seat.arrived(bytes);
+            seat.waits();
+        }
         seats[3].enter(Phase::Handling).unwrap();
         let mut newcomers = Vec::new();
         for (victim, all_shed) in [(0, [true, false, false]), (2, [true, false, true]), (1, [true, true, true])] {
@@ -407,6 +423,7 @@ mod tests {
         let ms = Duration::from_millis;
         let seats: Vec<_> = (0..3).map(|at| seat(&table, start + ms(at)).unwrap()).collect();
         seats[1].arrived(1000);
+        seats[1].waits();
         let newcomer = seat(&table, start + ms(3)).unwrap();
         assert_eq!(
             [0, 1, 2].map(|index| seats[index].keep().is_err()),
@@ -418,6 +435,23 @@ mod tests {
         seats[1].enter(Phase::Handling).unwrap();
         assert!(newcomer.keep().is_ok());
         assert!(table.shed_one(None, start + ms(3)) && !table.shed_one(None, start + ms(3)));
+    }
+
+    #[test]
+    fn whose_thread_has_no_processor_is_spared_for_who_keeps_us_waiting() {
+        let table = Table::new(2, 1024);
+        let start = Instant::now();
+        let [ours, theirs] = [(); 2].map(|()| seat(&table, start).unwrap());
+        for seat in [&ours, &theirs] {
+            seat.waits();
+            seat.arrived(100);
+        }
+        theirs.arrived(1000);
+        theirs.waits();
+        let newcomer = seat(&table, start + GRACE * 2).unwrap();
+        assert!(ours.keep().is_ok() && theirs.keep().is_err());
+        ours.enter(Phase::Handling).unwrap();
+        assert!(newcomer.keep().is_ok());
     }
 
     #[test]

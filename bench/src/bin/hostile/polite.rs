@@ -156,7 +156,10 @@ fn post(
         for ended in ended {
             let Some(place) = open.iter().position(|(number, _)| u64::from(*number) == ended.tag) else { continue };
             let (number, own_delay) = open.swap_remove(place);
-            let lost = (ended.statuses() != [200]).then(|| format!("{name}-{number}: {}", ended.said()));
+            let lost = (ended.statuses() != [200]).then(|| {
+                let reason = ended.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                format!("{name}-{number}: {}{reason}", ended.said())
+            });
             let latency = ended.at - scheduled(number) - own_delay;
             shared_now.samples.push(Sample { scheduled: scheduled(number), own_delay, latency, lost });
         }

@@ -92,6 +92,14 @@ impl Ended {
         parts.filter_map(|part| part.get(2..5)?.parse().ok()).filter(|status| *status >= 200).collect()
     }
 
+    /// What a hookbell that refused said in its answer, else nothing.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.answer);
+        let (_, body) = text.rsplit_once("\r\n\r\n")?;
+        let body: serde_json::Value = serde_json::from_str(body).ok()?;
+        Some(body.get("error")?.as_str()?.to_owned())
+    }
+
     /// In a few words.
     pub(crate) fn said(&self) -> String {
         let statuses: Vec<String> = self.statuses().iter().map(u16::to_string).collect();
