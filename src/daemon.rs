@@ -3,6 +3,8 @@
 //! Start: store → board → player → senders → router → door → READY; stop in the opposite order, the bell ends dark.
 //! Nothing outside has to be up: a dead Slack or a missing LED never stops the door.
 
+mod address;
+mod panel;
 mod sinks;
 
 use std::{
@@ -22,12 +24,16 @@ use signal_hook::{
     iterator::Signals,
 };
 
+pub use self::address::loopback_address;
+use self::address::{address_text, is_same};
 use crate::{
     bell::{self, Bell, Latches, Presses, Ring},
     config::{self, Listen, Retry, Settings},
     door::{Counters, Door, PublicUrl, Publisher, Told},
     event::Severity,
     http::{Client, Limits, Listener, Running, Server},
+    meters::Meters,
+    panel::{Address, Live},
     store::{Portion, Role, RoleLock, Store, StoreError, StoreThreads, WaitsMax},
     systemd,
     threads::{self, Stop, Wake},
@@ -36,6 +42,7 @@ use crate::{
     work::{
         self, Lane, LaneParts, Pulse, Router, Sender, Upkeep,
         control::{self, Control, ControlStop},
+        watch::Findings,
     },
 };
 
@@ -56,6 +63,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(6);
 const LAST_WRITES_WITHIN: Duration = Duration::from_secs(1);
 /// Of which requests in progress get this much.
 const DOOR_STOP_WITHIN: Duration = Duration::from_secs(4);
+/// Whoever looks at the panel can look again.
+const PANEL_STOP_WITHIN: Duration = Duration::from_millis(500);
 /// A worker that was not told of a delivery looks for itself; telling it again this soon is enough.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// Of the watchdog's interval: two words may come late before it bites.
@@ -109,6 +118,9 @@ pub struct Daemon {
     door: Option<Running>,
     door_address: Option<Listen>,
     control: Option<ControlStop>,
+    panel: Option<(Running, Live)>,
+    panel_address: Option<Listen>,
+    meters: Arc<Meters>,
     bell: Option<Bell>,
     public_url: PublicUrl,
     /// Dropped, it ends the quick tunnel.
@@ -155,6 +167,9 @@ impl Daemon {
             door: None,
             door_address: None,
             control: None,
+            panel: None,
+            panel_address: None,
+            meters: Arc::default(),
             bell: None,
             public_url: PublicUrl::default(),
             quick: None,
@@ -186,7 +201,7 @@ impl Daemon {
         clock: Arc<dyn Clock>,
         passed: Vec<systemd::Passed>,
     ) -> Result<(), StartError> {
-        let told = Told { public_url: self.public_url.clone(), ..Told::default() };
+        let told = Told { public_url: self.public_url.clone(), meters: self.meters.clone(), ..Told::default() };
         let stored = match roles {
             Roles::Receive => self.start_teller(settings)?,
             Roles::All => self.start_work(settings, Some(told.counters.clone()), &clock)?,
@@ -259,15 +274,16 @@ impl Daemon {
         self.tell_of_orphans(settings);
         let bell = self.start_bell(settings, clock)?;
         let tunnel = self.start_tunnel_watcher(settings, &bell)?;
-        let (vitals_wake, mut lanes) = (self.new_wake(), Vec::new());
+        let (vitals_wake, mut lanes, findings) = (self.new_wake(), Vec::new(), Findings::default());
         let parts =
             sinks::Parts { store: self.store.clone(), bell: bell.clone(), client: Client::new(), clock: clock.clone() };
         let mut senders = BTreeMap::new();
         for (name, sink) in &settings.sinks {
             let wakes: Vec<Wake> = (0..sink.concurrency).map(|_| self.new_wake()).collect();
             senders.insert(name.clone(), wakes.clone());
-            let (desk, vitals) = (bell.clone(), vitals_wake.clone());
+            let (desk, vitals, health) = (bell.clone(), vitals_wake.clone(), findings.wake());
             let lane = Lane::new(LaneParts {
+                meters: self.meters.clone(),
                 name: name.clone(),
                 retry: sink.retry,
                 portion: Portion {
@@ -286,6 +302,7 @@ impl Daemon {
                 on_down: Box::new(move || {
                     drop(desk.ring(Ring::now(SINK_DOWN, Severity::Failure)));
                     vitals.wake();
+                    health.wake();
                 }),
             });
             lanes.push(lane.clone());
@@ -302,7 +319,7 @@ impl Daemon {
             self.spawn("vitals", move || pulse.run())?;
         }
         let router_wake = self.new_wake();
-        let wakes = senders.values().flatten().chain([&router_wake]).cloned().collect();
+        let wakes: Vec<Wake> = senders.values().flatten().chain([&router_wake]).cloned().collect();
         let router = Router {
             store: self.store.clone(),
             rules: settings.rules.clone(),
@@ -320,7 +337,10 @@ impl Daemon {
             stop: self.stop.clone(),
         };
         self.spawn("router", move || router.run())?;
-        self.start_control(settings, wakes, bell, counters, tunnel);
+        self.start_watch(settings, (&bell, &tunnel, clock), &findings, &router_wake)?;
+        let shared = (counters.clone(), findings.clone());
+        self.start_panel(settings, (bell.clone(), tunnel.clone(), clock), shared, wakes.clone())?;
+        self.start_control(settings, wakes, bell, (counters, findings), tunnel);
         let upkeep = Upkeep {
             store: self.store.clone(),
             settings: settings.store.clone(),
@@ -394,12 +414,18 @@ impl Daemon {
         settings: &Settings,
         wakes: Vec<Wake>,
         bell: Bell,
-        counters: Option<Arc<Counters>>,
+        (counters, findings): (Option<Arc<Counters>>, Findings),
         tunnel: Tunnel,
     ) {
         let started = Instant::now();
         let (store, state) = (self.store.clone(), bell.clone());
-        let status = move || status(started, &store, &state, counters.as_deref(), &tunnel);
+        let panel = self.panel_address.as_ref().and_then(Address::of).map(|address| address.url);
+        let status = move || {
+            let mut status = status(started, &store, &state, counters.as_deref(), &tunnel);
+            status["health"] = work::watch::json(&findings.latest());
+            status["panel"] = json!(panel);
+            status
+        };
         match Control::bind(&settings.store.path, wakes, bell, Box::new(status)) {
             Ok((control, control_stop)) => match self.spawn("control", move || control.run()) {
                 Ok(()) => self.control = Some(control_stop),
@@ -515,6 +541,11 @@ impl Daemon {
         self.door_address.as_ref()
     }
 
+    /// Where the panel is, the real port included.
+    pub fn panel_address(&self) -> Option<&Listen> {
+        self.panel_address.as_ref()
+    }
+
     /// The desk, where this process has one.
     pub fn bell(&self) -> Option<&Bell> {
         self.bell.as_ref()
@@ -540,6 +571,10 @@ impl Daemon {
             door.stop(DOOR_STOP_WITHIN);
         }
         self.stop.tell();
+        if let Some((panel, live)) = self.panel {
+            live.close();
+            panel.stop(PANEL_STOP_WITHIN);
+        }
         drop(self.quick);
         if let Some(control) = &self.control {
             control.stop();
@@ -641,37 +676,6 @@ fn status(started: Instant, store: &Store, bell: &Bell, counters: Option<&Counte
         "bell": bell.state(),
         "tunnel": tunnel.report(),
     })
-}
-
-/// Whether two addresses are one, whichever way the path of a socket is spelt.
-fn is_same(one: &Listen, other: &Listen) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (one, other) {
-        (Listen::Unix(one), Listen::Unix(other)) => {
-            let file = |path: &std::path::Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
-            one == other || file(one).is_some_and(|found| Some(found) == file(other))
-        }
-        _ => one == other,
-    }
-}
-
-fn address_text(address: &Listen) -> String {
-    match address {
-        Listen::Tcp(address) => format!("http://{address}"),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
-    }
-}
-
-/// A door address that a client on this machine can connect to.
-pub fn loopback_address(address: &Listen) -> Option<SocketAddr> {
-    match address {
-        Listen::Tcp(address) if address.ip().is_unspecified() => Some(SocketAddr::new(
-            if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() },
-            address.port(),
-        )),
-        Listen::Tcp(address) => Some(*address),
-        Listen::Unix(_) => None,
-    }
 }
 
 /// From 0 to 1. When the system has no randomness to give, all retries keep step: a cosmetic loss.

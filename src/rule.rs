@@ -120,10 +120,24 @@ const CODE_KINDS: &[&str] = &[
 /// What fires is wanted when it is over, too; that it fires is a failure.
 const OVER_KINDS: &[&str] = &["alert_resolved"];
 
+/// What hookbell has to say about itself.
+const OWN_KINDS: &[&str] = &[
+    "hookbell_source_failing",
+    "hookbell_source_silent",
+    "hookbell_sink_down",
+    "hookbell_sink_failing",
+    "hookbell_undelivered",
+    "hookbell_disk_trouble",
+    "hookbell_clock_wrong",
+    "hookbell_tunnel_down",
+    "hookbell_bell_broken",
+    "hookbell_recovered",
+];
+
 /// The kinds that go to every sink when the configuration has no rules. Of money every event is wanted.
 pub const DEFAULT_KINDS: &[&str] = &{
-    let lists = [CODE_KINDS, MONEY_KINDS, OVER_KINDS];
-    let mut kinds = [""; CODE_KINDS.len() + MONEY_KINDS.len() + OVER_KINDS.len()];
+    let lists = [CODE_KINDS, MONEY_KINDS, OVER_KINDS, OWN_KINDS];
+    let mut kinds = [""; CODE_KINDS.len() + MONEY_KINDS.len() + OVER_KINDS.len() + OWN_KINDS.len()];
     let (mut list, mut index, mut filled) = (0, 0, 0);
     while filled < kinds.len() {
         if index == lists[list].len() {

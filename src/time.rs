@@ -64,6 +64,13 @@ impl serde::Serialize for Timestamp {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Timestamp::parse(&text).ok_or_else(|| serde::de::Error::custom("not a time"))
+    }
+}
+
 /// How far the clock may be behind what is known to have been; a step in the wrong direction may have been noted, too.
 const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -143,10 +143,12 @@ impl Service {
     /// When the configuration cannot be written.
     pub fn hookbell_command(mut command: Command, home: &Path, role: &str, door: &str) -> io::Result<Command> {
         let configuration = home.join("hookbell.toml");
+        // Several of them run on one machine.
+        let panel = if door.contains("[panel]") { "" } else { "[panel]\nlisten = \"\"\n" };
         fs::write(
             &configuration,
             format!(
-                "[door]\nlisten = \"127.0.0.1:0\"\n{door}\n[store]\nfree_min = 0\n\
+                "{panel}[door]\nlisten = \"127.0.0.1:0\"\n{door}\n[store]\nfree_min = 0\n\
                  [sources.github]\nprovider = \"github\"\nsecret = {{ env = \"GITHUB_WEBHOOK_SECRET\" }}\n"
             ),
         )?;

@@ -183,7 +183,18 @@ const DEFAULTS: &[Row] = &[
     ("subscription_cancelled", "red", 300, 200, 2, "d=8,o=5,b=200:g,d", 6),
     ("order_cancelled", "red", 300, 200, 2, "d=8,o=5,b=200:f,d", 6),
     ("call_missed", "red", 300, 200, 2, "d=8,o=5,b=200:a,e", 6),
+    // hookbell itself.
+    ("hookbell_sink_down", "red", 400, 200, 2, "d=8,o=5,b=180:e,c", 6),
+    ("hookbell_tunnel_down", "red", 400, 200, 2, "d=8,o=5,b=180:g,c", 6),
+    ("hookbell_disk_trouble", "red", 400, 200, 3, "d=8,o=5,b=180:a,c", 6),
+    ("hookbell_undelivered", "red", 400, 200, 2, "d=8,o=5,b=180:d,c", 6),
+    ("hookbell_sink_failing", "red", 300, 200, 2, "d=8,o=5,b=200:e,c", 5),
+    ("hookbell_source_failing", "red", 300, 200, 2, "d=8,o=5,b=200:f,c", 5),
+    ("hookbell_source_silent", "red", 300, 200, 2, "d=8,o=5,b=200:g,c", 5),
+    ("hookbell_clock_wrong", "red", 300, 200, 2, "d=8,o=5,b=200:a,c", 5),
+    ("hookbell_bell_broken", "red", 300, 200, 2, "d=8,o=5,b=200:b,c", 5),
     // Well done: rising.
+    ("hookbell_recovered", "green", 300, 150, 2, "d=8,o=6,b=200:c,f", 4),
     ("release_published", "green", 100, 100, 9, "d=16,o=6,b=150:g5,c,e,8g,e,4g", 6),
     ("pr_merged", "green", 200, 200, 4, "d=16,o=6,b=180:c,e,g,8c7", 5),
     ("pr_approved", "green", 200, 150, 3, "d=16,o=6,b=180:g,8c7", 5),

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     event::Severity,
+    meters::{Histogram, LATE_BOUNDS, Reading},
     threads::lock,
     time::{self, Clock, Timestamp},
 };
@@ -102,6 +103,10 @@ pub struct LineState {
     pub name: String,
     /// Whether it is lit, or sounds.
     pub lit: bool,
+    /// How many hundredths of full light, where it is dim.
+    pub percent: Option<u8>,
+    /// The pitch in hertz, where it has one.
+    pub hz: Option<u32>,
     /// What is wrong with it.
     pub error: Option<String>,
 }
@@ -291,10 +296,9 @@ impl Bell {
             rings: playing.map_or(0, |(_, rings)| rings),
             queued: inner.desk.waiting(),
             lines: lines
-                .map(|((line, level), error)| LineState {
-                    name: line.name.clone(),
-                    lit: level.is_lit(),
-                    error: error.clone(),
+                .map(|((line, level), error)| {
+                    let (percent, hz) = level.shades();
+                    LineState { name: line.name.clone(), lit: level.is_lit(), percent, hz, error: error.clone() }
                 })
                 .collect(),
             latched: inner.desk.latches().into_iter().cloned().collect(),
@@ -314,6 +318,11 @@ impl Bell {
         let (sender, receiver) = mpsc::sync_channel(WATCH_MAX);
         self.shared.lock().watchers.push(sender);
         receiver
+    }
+
+    /// How late every edge since the start came.
+    pub fn lateness(&self) -> Reading {
+        self.shared.lateness.read()
     }
 
     /// Asks the player and the button to end. The desk is dark within 50 ms; later rings are skipped.
@@ -370,6 +379,8 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) parts: Parts,
     queue_size: Mutex<Option<Box<Count>>>,
+    /// How late the edges came.
+    pub(super) lateness: Histogram,
     /// Closed to end the thread that listens to the button.
     stopper: Mutex<Option<UnixStream>>,
 }
@@ -431,6 +442,7 @@ impl Shared {
             settings,
             parts,
             queue_size: Mutex::new(None),
+            lateness: Histogram::new(LATE_BOUNDS),
             stopper: Mutex::new(None),
         })
     }

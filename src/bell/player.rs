@@ -63,12 +63,7 @@ pub struct Edge {
 
 impl Edge {
     pub(super) fn new(at: Timestamp, line: &str, level: Level, late: Duration) -> Edge {
-        let (percent, hz) = match level {
-            Level::Off | Level::On => (None, None),
-            Level::Dim(percent) => (Some(percent), None),
-            // Between 20 and 20 000.
-            Level::Tone { period, .. } => (None, Some((1.0 / period.as_secs_f64()).round() as u32)),
-        };
+        let (percent, hz) = level.shades();
         let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
         Edge { t_ms: at.ms(), line: line.to_owned(), level: level.is_lit().into(), percent, hz, late_us }
     }
@@ -249,6 +244,7 @@ impl Player {
             return;
         }
         inner.shown[line] = level;
+        self.shared.lateness.count(late);
         let edge = Edge::new(self.shared.parts.clock.wall(), &self.shared.wires.lines[line].name, level, late);
         inner.watchers.retain(|watcher| !matches!(watcher.try_send(edge.clone()), Err(TrySendError::Disconnected(_))));
     }
@@ -266,6 +262,8 @@ impl Player {
 impl Drop for Player {
     fn drop(&mut self) {
         self.darken();
+        // There will be no more edges: who waits for them need not.
+        self.shared.lock().watchers.clear();
         let mut inner = self.shared.lock();
         inner.ended = true;
         inner.desk.silence();

@@ -33,6 +33,16 @@ impl Level {
         }
     }
 
+    /// How many hundredths of full light where it is dim, and the pitch in hertz where it has one.
+    pub fn shades(self) -> (Option<u8>, Option<u32>) {
+        match self {
+            Level::Off | Level::On => (None, None),
+            Level::Dim(percent) => (Some(percent), None),
+            // Between 20 and 20 000.
+            Level::Tone { period, .. } => (None, Some((1.0 / period.as_secs_f64()).round() as u32)),
+        }
+    }
+
     /// Whether anything is to be seen or heard.
     pub fn is_lit(self) -> bool {
         self != Level::Off

@@ -25,6 +25,7 @@ use crate::{
     daemon::{self, Daemon, Ending, Roles},
     event::CI_PASSED,
     http::Client,
+    panel,
     provider::{Provider, Signing, sample},
     secret::Secret,
     store::Reader,
@@ -107,10 +108,11 @@ fn show(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
         return Err(Failure::Failed("the demo's door or desk is missing".to_owned()));
     };
 
+    let panel = daemon.panel_address().and_then(panel::Address::of).map(|address| address.url);
     let (sights, seen) = mpsc::channel();
     let edges = bell.watch();
     let (settle, settled) = mpsc::channel();
-    let screen = Screen::new(&settings, bell.clone(), settle.clone(), heading(arguments, &door));
+    let screen = Screen::new(&settings, bell.clone(), settle.clone(), heading(arguments, &door, panel));
     let for_edges = sights.clone();
     let spawned = |error: io::Error| Failure::Failed(format!("cannot start a thread: {error}"));
     // These two end when what they listen to is gone, which the stop below sees to.
@@ -165,12 +167,16 @@ fn show(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
     }
 }
 
-fn heading(arguments: &Arguments, door: &str) -> [String; 2] {
+fn heading(arguments: &Arguments, door: &str, panel: Option<String>) -> [String; 2] {
     let until = match arguments.count {
         Some(count) => format!("ends after {count}"),
         None => "ctrl-C ends it and leaves nothing behind".to_owned(),
     };
-    [format!("hookbell {} demo: {door}, a stand-in for Slack,", crate::VERSION), format!("a simulated desk; {until}")]
+    let panel = panel.map(|url| format!("look at it in a browser: {url}; ")).unwrap_or_default();
+    [
+        format!("hookbell {} demo: {door}, a stand-in for Slack, a simulated desk", crate::VERSION),
+        format!("{panel}{until}"),
+    ]
 }
 
 /// The embedded default, written out and read by the very code that `run` uses.
@@ -179,6 +185,7 @@ fn settings(directory: &Path, secret: &str, slack_url: &str) -> Result<Settings,
     let text = format!(
         "[door]\nlisten = \"127.0.0.1:0\"\n\
          [store]\npath = {:?}\nfree_min = 0\n\
+         [panel]\nlisten = \"127.0.0.1:0\"\n\
          [bell]\nboard = \"simulated\"\nleds = {{ red = 17, green = 27, blue = 22 }}\n\
          buzzer = {{ pin = 18, type = \"passive\" }}\n",
         directory.join("demo.db")

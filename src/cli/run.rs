@@ -6,6 +6,7 @@ use super::{Failure, Global};
 use crate::{
     config::{self, Environment, Listen, Loaded, Settings},
     daemon::{Daemon, Ending, Roles},
+    panel::Address,
     systemd,
     tunnel::{self, quick},
 };
@@ -88,8 +89,16 @@ fn settled(loaded: Loaded) -> Settings {
 fn start(settings: &Settings, roles: Roles) -> Result<Daemon, Failure> {
     let passed = systemd::take_sockets()
         .map_err(|error| Failure::Failed(format!("cannot use a socket that systemd passes: {error}")))?;
+    let is_first = !settings.store.path.exists();
     let daemon = Daemon::start(settings, roles, passed).map_err(|error| Failure::Failed(error.to_string()))?;
     log::info!("ready version={} revision={} pid={}", crate::VERSION, crate::REVISION, std::process::id());
+    if is_first
+        && let Some(address) = daemon.panel_address().and_then(Address::of)
+        && let Err(error) = super::status::panel(&address)
+    {
+        // Where nobody is left to read it, the log has it.
+        log::debug!("{error:?}");
+    }
     Ok(daemon)
 }
 

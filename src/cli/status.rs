@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::{Failure, Global, print_json, print_line, storage, table};
 use crate::{
     door::{KEPT_AS, List},
+    panel::Address,
     store::{DeliveryRow, Filter, Outage, QueueCount, Reader, RefusalCount, Role, RoleLock},
-    time::Timestamp,
-    work::control,
+    time::{Clock, SystemClock, Timestamp},
+    work::{control, health::Terms, watch},
 };
 
 #[derive(clap::Args, Debug)]
@@ -29,6 +30,8 @@ struct Report {
     work_pid: Option<u32>,
     /// What the running worker says; null when it does not answer.
     service: Value,
+    /// Whether all is well, and if not what to do; by the service, else by the database alone.
+    health: Value,
     /// The database's size and limits, and what was written to the card.
     store: Value,
     deliveries: BTreeMap<String, i64>,
@@ -69,6 +72,10 @@ pub(super) fn status(global: &Global, arguments: &Arguments) -> Result<(), Failu
         },
         receive_pid,
         work_pid,
+        health: match &service["health"] {
+            Value::Null => watch::json(&watch::from_database(&reader, &Terms::of(&settings), SystemClock.wall())?),
+            said => said.clone(),
+        },
         store: storage::facts(&reader, &settings.store, &service["unsettled"])?,
         service,
         deliveries: reader.status_counts()?.into_iter().collect(),
@@ -81,10 +88,36 @@ pub(super) fn status(global: &Global, arguments: &Arguments) -> Result<(), Failu
             .map(|list| Addresses { networks: list.len(), fetched_at: list.fetched() }),
         last: reader.list(&Filter { limit: 5, ..Filter::default() })?,
     };
-    match arguments.json {
-        true => print_json(&report),
-        false => print(&report),
+    if arguments.json {
+        return print_json(&report);
     }
+    print(&report)?;
+    let listen = settings.panel.listen.as_ref().filter(|_| report.work_pid.is_some());
+    // What the service says knows a port that was asked for as 0.
+    match (listen.and_then(Address::of), report.service["panel"].as_str()) {
+        (Some(address), Some(url)) => panel(&Address { url: url.to_owned(), ..address }),
+        _ => Ok(()),
+    }
+}
+
+/// Where the page is, for a browser and for a camera.
+pub(super) fn panel(address: &Address) -> Result<(), Failure> {
+    let by_name = address.by_name.as_ref().map(|name| format!(", in this network also {name}")).unwrap_or_default();
+    print_line("")?;
+    print_line(&format!("panel: {}{by_name}", address.url))?;
+    match address.picture() {
+        Some(picture) => picture.iter().try_for_each(|line| print_line(line)),
+        None => print_line("  on this machine alone; `listen` and `token` in [panel] open it to a telephone"),
+    }
+}
+
+/// What is not well, each with what to do. Nothing where all is.
+fn health(health: &Value) -> Vec<String> {
+    let problem = |problem: &Value| {
+        let text = |key: &str| table::printable(problem[key].as_str().unwrap_or_default());
+        [format!("{}: {}, since {}", text("severity"), text("what"), text("since")), format!("  {}", text("remedy"))]
+    };
+    health["problems"].as_array().into_iter().flatten().flat_map(problem).collect()
 }
 
 fn refused(refusal: &RefusalCount) -> String {
@@ -143,6 +176,9 @@ fn print(report: &Report) -> Result<(), Failure> {
         "running" => print_line(&format!("hookbell is running ({})", pid(report.work_pid)))?,
         "not running" => print_line("hookbell is not running; this is what its database says")?,
         _ => print_line(&format!("receive: {}, work: {}", pid(report.receive_pid), pid(report.work_pid)))?,
+    }
+    for line in health(&report.health) {
+        print_line(&line)?;
     }
     if let Some(trouble) = report.service.pointer("/storage").and_then(Value::as_str) {
         print_line(&format!("storage: {trouble}"))?;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    AllowFrom, Door, GitHub, Listen, Order, Repeats, Retry, Settings, Sink, SinkKind, Source, Store,
+    AllowFrom, Door, GitHub, Health, Listen, Order, Panel, Repeats, Retry, Settings, Sink, SinkKind, Source, Store,
     value::{show_duration, show_size},
 };
 use crate::{
@@ -19,14 +19,17 @@ pub const HIDDEN: &str = "(hidden)";
 
 /// The settings under the keys of the file, secrets hidden.
 pub fn effective_json(settings: &Settings) -> Value {
-    let Settings { file, door, store, sources, sinks, zone, rules, bell, github: GitHub { api }, tunnel_metrics } =
+    let Settings { file, door, store, sources, sinks, zone, rules, bell, github, panel, health, tunnel_metrics } =
         settings;
+    let GitHub { api } = github;
     let named = |(name, value): (&String, Value)| (name.clone(), value);
     json!({
         "file": file.as_ref().map(|file| file.display().to_string()),
         "door": door_json(door),
         "store": store_json(store),
         "github": { "api": api },
+        "panel": panel_json(panel),
+        "health": health_json(health),
         "tunnel": { "metrics": tunnel_metrics.map(|address| address.to_string()).unwrap_or_default() },
         "sources": sources.iter().map(|(name, source)| named((name, source_json(source)))).collect::<Map<_, _>>(),
         "sinks": sinks.iter().map(|(name, sink)| named((name, sink_json(sink)))).collect::<Map<_, _>>(),
@@ -44,7 +47,9 @@ pub fn effective(settings: &Settings) -> String {
         Some(file) => format!("# {}\n", file.display()),
         None => "# built-in defaults and the environment\n".to_owned(),
     };
-    for section in ["door", "store", "github", "tunnel", "sources", "sinks", "schedule", "rules", "bell", "cues"] {
+    for section in [
+        "door", "store", "panel", "health", "github", "tunnel", "sources", "sinks", "schedule", "rules", "bell", "cues",
+    ] {
         match &tree[section] {
             Value::Array(tables) => {
                 for table in tables.iter().filter_map(Value::as_object) {
@@ -108,12 +113,8 @@ fn door_json(door: &Door) -> Value {
         bodies_in_flight_bytes_max,
         trusted_proxies,
     } = door;
-    let listen = match listen {
-        Listen::Tcp(address) => address.to_string(),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
-    };
     json!({
-        "listen": listen,
+        "listen": listen_text(listen),
         "public_url": public_url.as_deref().unwrap_or_default(),
         "body_max": show_size(*body_bytes_max as u64),
         "head_max": show_size(*head_bytes_max as u64),
@@ -122,6 +123,32 @@ fn door_json(door: &Door) -> Value {
         "connections_max": connections_max,
         "bodies_in_flight_max": show_size(*bodies_in_flight_bytes_max as u64),
         "trusted_proxies": trusted_proxies,
+    })
+}
+
+fn listen_text(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn panel_json(panel: &Panel) -> Value {
+    let Panel { listen, token, hosts } = panel;
+    json!({
+        "listen": listen.as_ref().map(listen_text).unwrap_or_default(),
+        "token": token.as_ref().map(|_| HIDDEN),
+        "hosts": hosts,
+    })
+}
+
+fn health_json(health: &Health) -> Value {
+    let Health { silence_after, failing_ratio, undelivered_after, tell_after } = health;
+    json!({
+        "silence_after": show_duration(*silence_after),
+        "failing_ratio": failing_ratio,
+        "undelivered_after": show_duration(*undelivered_after),
+        "tell_after": tell_after.map_or_else(|| "never".to_owned(), show_duration),
     })
 }
 
@@ -141,8 +168,13 @@ fn allow_from_json(allow_from: &AllowFrom) -> Vec<String> {
 }
 
 fn source_json(source: &Source) -> Value {
-    let Source { terms: Terms { provider, secrets, public_url: _, options }, allow_from, repeats, repeat_window } =
-        source;
+    let Source {
+        terms: Terms { provider, secrets, public_url: _, options },
+        allow_from,
+        repeats,
+        repeat_window,
+        silence_after,
+    } = source;
     let repeats = match repeats {
         Repeats::Limit => "limit",
         Repeats::Process => "process",
@@ -154,6 +186,7 @@ fn source_json(source: &Source) -> Value {
         "allow_from": allow_from_json(allow_from),
         "repeats": repeats,
         "repeat_window": show_duration(*repeat_window),
+        "silence_after": silence_after.map(show_duration),
     });
     if let (Value::Object(json), Value::Object(options)) = (&mut json, options_json(options)) {
         json.extend(options.into_iter().filter(|(_, value)| !value.is_null()));
@@ -302,7 +335,8 @@ fn kind_json(kind: &SinkKind, say: &mut dyn FnMut(&str, Value)) {
     }
 }
 
-fn rule_json(rule: &Rule) -> Value {
+/// One rule under the keys of the file.
+pub fn rule_json(rule: &Rule) -> Value {
     let Rule { name, when, unless, to, severity, mute, cue, stop } = rule;
     let window = to.iter().find_map(|target| target.digest.as_ref()).map(|digest| show_duration(digest.window));
     json!({

@@ -32,7 +32,7 @@ use std::{
 };
 
 pub use self::{
-    effective::{HIDDEN, effective, effective_json},
+    effective::{HIDDEN, effective, effective_json, rule_json},
     environment::{Environment, SYSTEM_FILE},
     problem::{Failure, Level, Problem},
     template::{SECRET_FILE, TEMPLATE},
@@ -146,6 +146,10 @@ pub struct Settings {
     pub store: Store,
     /// GitHub's interface.
     pub github: GitHub,
+    /// The page for people.
+    pub panel: Panel,
+    /// When something is not well.
+    pub health: Health,
     /// Where cloudflared says how it is, `[tunnel] metrics`; `None`: it is not asked.
     pub tunnel_metrics: Option<std::net::SocketAddr>,
     /// The endpoints, by name.
@@ -212,6 +216,40 @@ pub struct GitHub {
     pub api: String,
 }
 
+/// `[panel]`
+#[derive(Clone, Debug)]
+pub struct Panel {
+    /// Where to listen; `None`: there is none.
+    pub listen: Option<Listen>,
+    /// What whoever comes from beyond this machine has to know; there is one when it listens there.
+    pub token: Option<Secret>,
+    /// Names besides this machine's own by which a proxy is called that leads here, in lower case.
+    pub hosts: Vec<String>,
+}
+
+/// `[health]`
+#[derive(Clone, Copy, Debug)]
+pub struct Health {
+    /// A source that usually speaks is silent when nothing came for so long.
+    pub silence_after: Duration,
+    /// A source or sink fails when more than this share of what it had to do did.
+    pub failing_ratio: f64,
+    /// What is owed for longer than this is late.
+    pub undelivered_after: Duration,
+    /// What is not well for so long becomes an event; `None`: it is shown and not told.
+    pub tell_after: Option<Duration>,
+}
+
+impl Health {
+    /// What holds where the file says nothing.
+    pub const DEFAULT: Health = Health {
+        silence_after: Duration::from_secs(60 * 60),
+        failing_ratio: 0.1,
+        undelivered_after: Duration::from_secs(15 * 60),
+        tell_after: Some(Duration::from_secs(60)),
+    };
+}
+
 /// `[sources.NAME]`
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -223,6 +261,8 @@ pub struct Source {
     pub repeats: Repeats,
     /// Without any id, equal bytes within this time are a retry.
     pub repeat_window: Duration,
+    /// Its own `silence_after`, in place of `[health]`'s.
+    pub silence_after: Option<Duration>,
 }
 
 /// `allow_from`: who may call.

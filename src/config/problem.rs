@@ -132,11 +132,6 @@ impl Report {
         self.add(place, fault, Level::Warning);
     }
 
-    /// A key of the contract that is read and checked, and that nothing obeys yet.
-    pub(super) fn no_effect(&mut self, place: &Place) {
-        self.warn(place, Fault::new(format!("`{}` has no effect in this version", place.key)));
-    }
-
     fn add(&mut self, place: &Place, fault: Fault, level: Level) {
         let line = place.at.map(|at| self.line_starts.partition_point(|start| *start <= at));
         let Fault { what, hint } = fault;

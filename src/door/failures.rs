@@ -23,7 +23,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The addresses that have failed and are not forgiven yet.
 #[derive(Debug, Default)]
-pub(super) struct Failures(Mutex<HashMap<Neighbourhood, Record>>);
+pub struct Failures(Mutex<HashMap<Neighbourhood, Record>>);
 
 /// What is counted as one sender. IPv6 gives every home a network of 2^64 addresses or more, so the network counts.
 /// Nobody knows who is behind a proxy that does not say for whom it speaks, so those are one.
@@ -40,7 +40,7 @@ struct Record {
 
 /// What to answer to a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// 401, and a line in the log.
     Tolerated,
     /// 429.
@@ -54,7 +54,7 @@ pub(super) enum Verdict {
 
 impl Failures {
     /// Whether a failure would still be tolerated.
-    pub(super) fn is_patient_with(&self, client: Option<IpAddr>, now: Instant) -> bool {
+    pub fn is_patient_with(&self, client: Option<IpAddr>, now: Instant) -> bool {
         let records = lock(&self.0);
         records.get(&client.map(neighbourhood)).is_none_or(|record| {
             let mut allowance = record.allowance;
@@ -63,7 +63,7 @@ impl Failures {
     }
 
     /// Counts a failure.
-    pub(super) fn count(&self, client: Option<IpAddr>, now: Instant) -> Verdict {
+    pub fn count(&self, client: Option<IpAddr>, now: Instant) -> Verdict {
         let mut records = lock(&self.0);
         let neighbourhood = client.map(neighbourhood);
         if records.len() >= ADDRESSES_MAX && !records.contains_key(&neighbourhood) {

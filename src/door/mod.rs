@@ -4,7 +4,7 @@
 mod admit;
 pub mod canary;
 mod crowd;
-mod failures;
+pub mod failures;
 mod health;
 mod published;
 mod refusals;
@@ -36,6 +36,7 @@ use crate::{
     allowance::Rate,
     config::{self, Source},
     http::{Admitted, Head, Peer, Refusal, Request, Response, Service},
+    meters::Meters,
     store::Store,
     threads::{Wake, lock},
     time::Clock,
@@ -51,6 +52,7 @@ pub struct Door {
     clock: Arc<dyn Clock>,
     stored: Wake,
     counters: Arc<Counters>,
+    meters: Arc<Meters>,
     failures: Failures,
     refusals: Refusals,
     published: Published,
@@ -68,6 +70,11 @@ const OVERFLOW_TOLD: Rate = Rate { every: Duration::from_secs(1), burst: 1 };
 
 /// What a sender is told to wait when we cannot take it right now.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// How an answer is counted by source, besides [`webhook`]'s own.
+const REFUSED: &str = "refused";
+const LIMITED: &str = "limited";
+const UNAVAILABLE: &str = "unavailable";
 
 /// What the door has answered since it was opened.
 #[derive(Debug, Default)]
@@ -104,7 +111,8 @@ impl PublicUrl {
         *lock(&self.0) = Some(url.to_owned());
     }
 
-    fn get(&self) -> Option<String> {
+    /// What it is now.
+    pub fn get(&self) -> Option<String> {
         lock(&self.0).clone()
     }
 }
@@ -120,6 +128,8 @@ pub struct Told {
     pub published: Published,
     /// By which name it is called.
     pub public_url: PublicUrl,
+    /// The same as the counters, by source.
+    pub meters: Arc<Meters>,
 }
 
 impl Counters {
@@ -154,6 +164,7 @@ impl Door {
             clock,
             stored,
             counters: told.counters,
+            meters: told.meters,
             failures: Failures::default(),
             refusals: told.refusals,
             published: told.published,
@@ -192,12 +203,14 @@ impl Service for Door {
         let name = || admit::name_of(client(), peer);
         if refusal.status == 503 {
             self.counters.unavailable.fetch_add(1, Ordering::Relaxed);
+            self.meters.answered("", UNAVAILABLE, None);
             if let Some(before) = self.overflow.count(Instant::now()) {
                 log::warn!("refused status=503 peer={} requests={} why=\"{}\"", name(), before + 1, refusal.reason);
             }
             return;
         }
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        self.meters.answered("", REFUSED, None);
         self.refusals.count("", client(), refusal.status, refusal.reason);
         if let Some(before) = self.may_tell() {
             log::info!("refused status={} peer={} why=\"{}\"{before}", refusal.status, name(), refusal.reason);
@@ -220,6 +233,7 @@ impl Door {
         let peer = admit::name_of(client, peer);
         if status == 503 {
             self.counters.unavailable.fetch_add(1, Ordering::Relaxed);
+            self.meters.answered(source, UNAVAILABLE, None);
             if let Some(before) = self.overflow.count(Instant::now()) {
                 log::warn!("refused status=503 peer={peer} {said} requests={} why=\"{why}\"", before + 1);
             }
@@ -231,6 +245,7 @@ impl Door {
             _ => Verdict::Tolerated,
         };
         let limited = matches!(verdict, Verdict::TooOften { .. });
+        self.meters.answered(source, if limited { LIMITED } else { REFUSED }, None);
         self.refusals.count(source, client, if limited { 429 } else { status }, why);
         if let Verdict::TooOften { retry_after, tell } = verdict {
             self.counters.limited.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Door, RETRY_AFTER,
+    Door, RETRY_AFTER, UNAVAILABLE,
     admit::{self, Refused, Route},
 };
 use crate::{
@@ -31,6 +31,7 @@ const CLOCK_RETRY_AFTER: Duration = Duration::from_secs(60);
 impl Door {
     pub(super) fn webhook(&self, request: Request<Route>) -> Response {
         let Request { head, body, peer, accepted, admitted } = request;
+        let read = Instant::now();
         let Route::Webhook { source: name, client } = admitted else {
             return Response::error(404, "not found");
         };
@@ -51,6 +52,7 @@ impl Door {
             }
             Err(rejection @ Rejection::OutsideWindow { .. }) if self.is_plainly_wrong(now) => {
                 self.counters.unavailable.fetch_add(1, Ordering::Relaxed);
+                self.meters.answered(&name, UNAVAILABLE, None);
                 log::error!(
                     "unavailable source={name} why=\"our clock says {now}, which cannot be, so the time of a signature cannot be \
                      judged: {rejection}; is the network up, and does a time server answer?\""
@@ -80,6 +82,7 @@ impl Door {
         match self.store.accept(delivery, arrival) {
             Ok(Accepted::New { id, notes, is_skipped }) => {
                 self.counters.stored.fetch_add(1, Ordering::Relaxed);
+                self.meters.answered(&name, "accepted", Some(read.elapsed()));
                 let ms = accepted.elapsed().as_millis();
                 let notes = if notes.is_empty() { String::new() } else { format!(" notes=\"{}\"", notes.join(", ")) };
                 log::info!("stored id={id} source={name} {said} peer={peer} ms={ms}{notes}");
@@ -90,11 +93,13 @@ impl Door {
             }
             Ok(Accepted::Duplicate { id }) => {
                 self.counters.duplicate.fetch_add(1, Ordering::Relaxed);
+                self.meters.answered(&name, "duplicate", Some(read.elapsed()));
                 log::info!("duplicate id={id} source={name} {said} peer={peer}");
                 taken("duplicate", id)
             }
             Err(error) => {
                 self.counters.unavailable.fetch_add(1, Ordering::Relaxed);
+                self.meters.answered(&name, UNAVAILABLE, None);
                 log::error!("unavailable source={name} {said} peer={peer} why=\"{error}\"");
                 Response::error(503, "cannot store right now").retry_after(RETRY_AFTER)
             }

@@ -11,7 +11,8 @@ use super::{
     body::BodyReader,
     lobby::Guest,
     request::{Framing, Head, HeadReader, Refusal},
-    socket::{Broken, Stream},
+    response::Portions,
+    socket::{Broken, Stream, Word},
     table::{Phase, Seat},
 };
 use crate::threads;
@@ -63,7 +64,7 @@ pub(super) fn serve<S: Service>(service: &S, limits: &Limits, seat: &Seat<'_>) {
     // The service is somebody else's code. Its panic is this connection's end and nobody else's.
     let conversation = catch_unwind(AssertUnwindSafe(|| converse(service, limits, seat, &mut known)));
     seat.body_released();
-    let (response, rest) = match conversation {
+    let (mut response, rest) = match conversation {
         Ok(Ok(answered)) => answered,
         Ok(Err(End::Gone)) => return,
         Ok(Err(End::Refused(refusal))) => {
@@ -76,7 +77,32 @@ pub(super) fn serve<S: Service>(service: &S, limits: &Limits, seat: &Seat<'_>) {
             (Response::error(500, "internal"), Rest::Something)
         }
     };
-    answer(&response.encode(&known.method), rest, limits, seat);
+    let more = response.more.take().filter(|_| known.method != "HEAD");
+    match more {
+        None => answer(&response.encode(&known.method), rest, limits, seat),
+        Some(more) => stream(&response.encode_beginning(more.bytes), *more, seat),
+    }
+}
+
+/// Answers for as long as there is more to say and somebody who takes it.
+fn stream(head: &[u8], mut more: Portions, seat: &Seat<'_>) {
+    if seat.enter(Phase::Answering).is_err() {
+        return;
+    }
+    let stream = &seat.entry().stream;
+    let mut portion = Some(head.to_vec());
+    while let Some(bytes) = &portion {
+        let is_gone = || more.bytes.is_none() && stream.first_word() == Word::Never;
+        // Who ends its side of an endless stream has left; of one with an end it may only have said all.
+        if stream.send_all(bytes, Instant::now() + ANSWER_MIN).is_err() || is_gone() {
+            return;
+        }
+        // A panic is this stream's end and nobody else's.
+        portion = catch_unwind(AssertUnwindSafe(&mut more.next)).unwrap_or_else(|_| {
+            log::error!("a stream to {} panicked", seat.entry().peer);
+            None
+        });
+    }
 }
 
 /// Tells somebody who is not served why, as far as the socket takes it at once.

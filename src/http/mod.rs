@@ -20,7 +20,7 @@ mod table;
 pub use client::{Answer, Client, Failure, Reach, check_url};
 pub use listener::Listener;
 pub use request::{Framing, Head, Refusal, Request};
-pub use response::Response;
+pub use response::{More, Portions, Response, STREAM_WAIT_MAX};
 pub use server::{Running, Server};
 pub use service::{Admitted, Limits, Service};
 pub use socket::Peer;

@@ -29,10 +29,6 @@ use super::{
 };
 use crate::threads::{lock, spawn};
 
-/// Enough for two read buffers, a parsed head, a proof, the few values that identify a body and its compression, with the
-/// appetite of the build that is tested. There may be hundreds of these threads.
-const STACK_BYTES: usize = 256 * 1024;
-
 /// Threads that may wait for their turn as long as it takes.
 const IDLE_MAX: usize = 8;
 
@@ -193,8 +189,9 @@ fn begin(shared: &Arc<Shared>, crew: &mut Crew, body: impl FnOnce() + Send + 'st
     crew.handles.retain(|handle| !handle.is_finished());
     crew.started += 1;
     let name = format!("{}-{}", shared.name, crew.started);
+    let stack_bytes = shared.limits.stack_bytes;
     let shared = Arc::clone(shared);
-    let handle = spawn(&name, STACK_BYTES, move || {
+    let handle = spawn(&name, stack_bytes, move || {
         let _tally = Tally(&shared);
         body();
     })?;

@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::{Head, Peer, Refusal, Request, Response};
 use crate::config;
 
+/// Enough for two read buffers, a parsed head, a proof, the few values that identify a body and its compression, with the
+/// appetite of the build that is tested. There may be hundreds of these threads.
+const DOOR_STACK_BYTES: usize = 256 * 1024;
+
 /// What is behind a listener. A trait, because the set is open: the door, the panel and `hookbell catch` each have
 /// their own, and so do tests.
 pub trait Service: Send + Sync + 'static {
@@ -59,6 +63,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Bytes of all bodies at once, from their arrival until their handlers have returned.
     pub bodies_in_flight_bytes_max: usize,
+    /// Of each thread; only what is touched becomes memory.
+    pub stack_bytes: usize,
 }
 
 impl Default for Limits {
@@ -71,6 +77,7 @@ impl Default for Limits {
             request_deadline: Duration::from_secs(20),
             connections_max: 256,
             bodies_in_flight_bytes_max: 32 * 1024 * 1024,
+            stack_bytes: DOOR_STACK_BYTES,
         }
     }
 }
@@ -84,6 +91,7 @@ impl From<&config::Door> for Limits {
             request_deadline: door.request_deadline,
             connections_max: door.connections_max,
             bodies_in_flight_bytes_max: door.bodies_in_flight_bytes_max,
+            stack_bytes: DOOR_STACK_BYTES,
         }
     }
 }

@@ -74,6 +74,17 @@ const MEANINGS: &[(&str, Severity)] = &[
     ("alert_firing", Failure),
     ("alert_resolved", Success),
     ("incident_acknowledged", Info),
+    // hookbell itself: what is not well, and that it is again (work/health).
+    ("hookbell_source_failing", Warning),
+    ("hookbell_source_silent", Warning),
+    ("hookbell_sink_down", Failure),
+    ("hookbell_sink_failing", Warning),
+    ("hookbell_undelivered", Failure),
+    ("hookbell_disk_trouble", Failure),
+    ("hookbell_clock_wrong", Warning),
+    ("hookbell_tunnel_down", Failure),
+    ("hookbell_bell_broken", Warning),
+    ("hookbell_recovered", Success),
     // Anything else, by `generic` and the senders of standard webhooks.
     ("created", Info),
     ("updated", Info),

@@ -74,6 +74,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// In a word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Outcome::Done { .. } => "done",
+            Outcome::Skipped { .. } => "skipped",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Dead { .. } => "dead",
+        }
+    }
+}
+
 /// What a failure says about the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

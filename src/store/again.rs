@@ -1,6 +1,8 @@
 //! The operator's verbs that make something happen again. Owns what of a delivery's past is put aside for that; refuses to
 //! choose deliveries.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, params};
 
 use super::{
@@ -21,7 +23,15 @@ impl Store {
     /// # Errors
     /// When the database cannot be written. Nothing of it has happened then.
     pub fn replay(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
-        self.again(ids, |connection, id, now| {
+        self.replay_within(ids, Duration::MAX)
+    }
+
+    /// The same for who waits for it no longer than this; it may happen all the same.
+    ///
+    /// # Errors
+    /// As [`Store::replay`].
+    pub fn replay_within(&self, ids: &[i64], within: Duration) -> Result<Vec<i64>, StoreError> {
+        self.again(ids, within, |connection, id, now| {
             let taken = connection
                 .prepare_cached(
                     "UPDATE delivery
@@ -48,7 +58,15 @@ impl Store {
     /// # Errors
     /// When the database cannot be written. Nothing of it has happened then.
     pub fn requeue(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
-        self.again(ids, |connection, id, now| {
+        self.requeue_within(ids, Duration::MAX)
+    }
+
+    /// The same for who waits for it no longer than this; it may happen all the same.
+    ///
+    /// # Errors
+    /// As [`Store::requeue`].
+    pub fn requeue_within(&self, ids: &[i64], within: Duration) -> Result<Vec<i64>, StoreError> {
+        self.again(ids, within, |connection, id, now| {
             let dead: Vec<(i64, String, Option<String>)> = connection
                 .prepare_cached(
                     "SELECT id, sink, subject FROM dispatch WHERE delivery = ?1 AND state = 'dead' ORDER BY id",
@@ -81,6 +99,7 @@ impl Store {
     fn again(
         &self,
         ids: &[i64],
+        within: Duration,
         each: impl Fn(&Connection, i64, Timestamp) -> rusqlite::Result<bool> + Send + 'static,
     ) -> Result<Vec<i64>, StoreError> {
         let ids = ids.to_vec();
@@ -93,6 +112,6 @@ impl Store {
             }
             Ok(done)
         })?;
-        ticket.wait_for_ever()
+        ticket.wait(within)
     }
 }

@@ -1,6 +1,6 @@
 //! How a body and its headers are kept: packed by the door's thread, before the writer is asked for anything.
 
-use std::{io, sync::Mutex};
+use std::{io, io::Read, sync::Mutex};
 
 use zstd::bulk::Compressor;
 
@@ -75,6 +75,28 @@ pub(super) fn unpack(codec: &str, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
                 .map_err(|cause| StoreError::Corrupt { what: format!("a compressed body: {cause}") })
         }
         other => Err(StoreError::Corrupt { what: format!("a body in the unknown form {other:?}") }),
+    }
+}
+
+/// The same, and of a long one only the beginning: one byte more than `bytes_max`, which tells that there is more.
+pub(super) fn unpack_within(codec: &str, bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+    let size = match codec {
+        "zstd" => zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten(),
+        _ => u64::try_from(bytes.len()).ok(),
+    };
+    if size.is_none_or(|size| usize::try_from(size).is_ok_and(|size| size <= bytes_max)) {
+        return unpack(codec, bytes);
+    }
+    let mut beginning = Vec::new();
+    let wanted = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    let read = match codec {
+        "zstd" => zstd::stream::read::Decoder::with_buffer(bytes)
+            .and_then(|decoder| decoder.take(wanted).read_to_end(&mut beginning)),
+        _ => bytes.take(wanted).read_to_end(&mut beginning),
+    };
+    match read {
+        Ok(_) => Ok(beginning),
+        Err(cause) => Err(StoreError::Corrupt { what: format!("a compressed body: {cause}") }),
     }
 }
 

@@ -147,7 +147,7 @@ impl Meter {
 
 /// What the kernel has counted for this process.
 #[cfg(target_os = "linux")]
-pub(super) fn written() -> Option<i64> {
+pub fn written() -> Option<i64> {
     let text = std::fs::read_to_string("/proc/self/io").ok()?;
     let field = |name: &str| -> Option<i64> {
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
@@ -158,7 +158,7 @@ pub(super) fn written() -> Option<i64> {
 
 /// Elsewhere nobody counts.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn written() -> Option<i64> {
+pub fn written() -> Option<i64> {
     None
 }
 

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     CRASHES_MAX, Status, Store, StoreError, body, latch,
     outbox::is_behind,
-    subject,
+    own, subject,
     writer::{Class, Durability, Terms},
 };
 use crate::{
@@ -117,6 +117,8 @@ pub struct Routable {
     pub source: String,
     /// Whose rules it follows; `None` when this program does not know the stored name.
     pub provider: Option<Provider>,
+    /// It is what we have to say about ourselves: its body is the event.
+    pub is_own: bool,
     /// The provider's word for what happened.
     pub event_type: String,
     /// When it was stored.
@@ -398,6 +400,7 @@ fn read_routable(connection: &Connection, id: i64) -> rusqlite::Result<Routable>
                 id,
                 source: row.get("source")?,
                 provider: Provider::from_name(&provider),
+                is_own: provider == own::OWN_PROVIDER,
                 event_type: row.get("event_type")?,
                 received: Timestamp::from_ms(row.get("received_ms")?),
                 packed,

@@ -15,10 +15,12 @@ mod inbox;
 mod installation;
 mod latch;
 mod lock;
+mod look;
 mod migrate;
 mod moment;
 mod outage;
 mod outbox;
+mod own;
 mod prune;
 mod refusal;
 mod report;
@@ -42,11 +44,13 @@ pub use self::{
     again::BATCH as AGAIN_BATCH,
     backup::{Contents, backup},
     error::StoreError,
-    flash::{Counted, Flash},
+    flash::{Counted, Flash, written as written_bytes},
     inbox::{Accepted, Arrival, Decision, Routable, Routed, Unrouted},
     lock::{Role, RoleLock},
+    look::{Choice, EventRow, Lately, Page, RULE_SAMPLE, RuleHits, SinkTally, SourceTally},
     outage::Outage,
     outbox::{Claim, Claimed, Portion, Settlement, WaitsMax},
+    own::{OWN_PROVIDER, OWN_SOURCE},
     prune::{Pruned, Size},
     refusal::{OTHERS, RefusalCount, Refused},
     report::{Attempt, DeliveryRow, Dispatched, Filter, History, QueueCount, Reader, StoredRequest, Story},
@@ -200,6 +204,11 @@ impl Store {
         Reader::open(&self.path)
     }
 
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The newest moment in the database when it was opened: a clock that is far behind it is wrong.
     pub fn newest(&self) -> Timestamp {
         self.newest
@@ -275,6 +284,11 @@ impl Store {
             keep_text(connection, name, &text)
         })?;
         ticket.wait_for_ever()
+    }
+
+    /// Wakes this after each transaction of this process that has changed something; `None`: nobody any more.
+    pub fn when_changed(&self, wake: Option<Wake>) {
+        self.shared.when_changed(wake);
     }
 
     /// Transactions that this process has committed.

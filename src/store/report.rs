@@ -1,6 +1,6 @@
 //! Questions about the past, on a connection that can change nothing. Owns the JSON shapes of a stored delivery.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, types::ValueRef};
 use serde::Serialize;
@@ -94,6 +94,8 @@ pub struct Story {
     pub headers: Map<String, Value>,
     /// The body as JSON where it is JSON, else as text.
     pub payload: Value,
+    /// Whether it is longer than what was asked for, and `payload` is only its beginning, as text.
+    pub payload_is_cut: bool,
     /// What it means.
     pub events: Vec<History>,
     /// Where it went.
@@ -186,6 +188,14 @@ pub struct QueueCount {
     pub outage: Option<Outage>,
 }
 
+impl QueueCount {
+    /// Nothing.
+    pub fn none(sink: &str) -> QueueCount {
+        let sink = sink.to_owned();
+        QueueCount { sink, waiting: 0, retrying: 0, dead: 0, next_at: None, last_error: None, outage: None }
+    }
+}
+
 impl Reader {
     /// Opens an existing database for reading.
     ///
@@ -213,7 +223,7 @@ impl Reader {
     }
 
     /// Holds the present state while several questions are asked about it: between two, the writer may commit.
-    fn moment(&self) -> Result<Transaction<'_>, StoreError> {
+    pub(super) fn moment(&self) -> Result<Transaction<'_>, StoreError> {
         self.connection.unchecked_transaction().map_err(StoreError::database("read one moment"))
     }
 
@@ -265,7 +275,7 @@ impl Reader {
         rows.into_iter().map(|row| self.with_kinds(row)).collect()
     }
 
-    fn with_kinds(&self, mut row: DeliveryRow) -> Result<DeliveryRow, StoreError> {
+    pub(super) fn with_kinds(&self, mut row: DeliveryRow) -> Result<DeliveryRow, StoreError> {
         let attempt = StoreError::database("read a delivery's events");
         let mut statement = self
             .connection
@@ -289,6 +299,24 @@ impl Reader {
     /// # Errors
     /// When the database cannot be read, or a row is damaged.
     pub fn show(&self, id: i64) -> Result<Option<Story>, StoreError> {
+        self.show_within(id, usize::MAX)
+    }
+
+    /// The line of one delivery; `None` when there is no such id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn show_row(&self, id: i64) -> Result<Option<DeliveryRow>, StoreError> {
+        let found = self.connection.query_row("SELECT * FROM delivery WHERE id = ?1", [id], read_row).optional();
+        found.map_err(StoreError::database("read a delivery"))?.map(|row| self.with_kinds(row)).transpose()
+    }
+
+    /// The same as [`Reader::show`] with so much of the body at most: what is longer is not read as JSON, which would take a
+    /// multiple of its bytes.
+    ///
+    /// # Errors
+    /// As [`Reader::show`].
+    pub fn show_within(&self, id: i64, payload_bytes_max: usize) -> Result<Option<Story>, StoreError> {
         let attempt = StoreError::database("read a delivery");
         let _moment = self.moment()?;
         let found = self
@@ -315,9 +343,14 @@ impl Reader {
         let Some((row, provider, peer, (verified_by, durable_us), sha256, headers, codec, bytes)) = found else {
             return Ok(None);
         };
-        let raw = body::unpack(&codec, &bytes)?;
-        let payload =
-            serde_json::from_slice(&raw).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&raw).into_owned()));
+        let mut raw = body::unpack_within(&codec, &bytes, payload_bytes_max)?;
+        let payload_is_cut = raw.len() > payload_bytes_max;
+        raw.truncate(payload_bytes_max);
+        let text = || Value::String(String::from_utf8_lossy(&raw).into_owned());
+        let payload = match payload_is_cut {
+            true => text(),
+            false => serde_json::from_slice(&raw).unwrap_or_else(|_| text()),
+        };
         Ok(Some(Story {
             row: self.with_kinds(row)?,
             provider,
@@ -327,9 +360,19 @@ impl Reader {
             sha256,
             headers: readable(&body::headers_from_json(&headers)?),
             payload,
+            payload_is_cut,
             events: self.events(id)?,
             dispatches: self.dispatches(id)?,
         }))
+    }
+
+    /// How many bytes the body of one delivery has; `None` when there is no such id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn body_bytes(&self, id: i64) -> Result<Option<i64>, StoreError> {
+        let found = self.connection.query_row("SELECT raw_bytes FROM body WHERE delivery = ?1", [id], |row| row.get(0));
+        found.optional().map_err(StoreError::database("read a delivery"))
     }
 
     /// The request of one delivery as it came; `None` when there is no such id.
@@ -496,6 +539,26 @@ impl Reader {
             .and_then(|queues: Vec<QueueCount>| queues.into_iter().map(|queue| self.with_outage(queue)).collect())
     }
 
+    /// How many dispatches each sink has that are `due`, `leased` or `dead`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn queue_depths(&self) -> Result<BTreeMap<(String, String), i64>, StoreError> {
+        let attempt = StoreError::database("count what waits");
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT sink, 'due', count(*) FROM dispatch WHERE state = 'due' GROUP BY sink
+                 UNION ALL SELECT sink, 'leased', count(*) FROM dispatch WHERE state = 'leased' GROUP BY sink
+                 UNION ALL SELECT sink, 'dead', count(*) FROM dispatch WHERE state = 'dead' GROUP BY sink",
+            )
+            .map_err(&attempt)?;
+        statement
+            .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))
+            .and_then(Iterator::collect)
+            .map_err(&attempt)
+    }
+
     fn with_outage(&self, queue: QueueCount) -> Result<QueueCount, StoreError> {
         Ok(QueueCount { outage: self.outage(&queue.sink)?, ..queue })
     }
@@ -542,7 +605,7 @@ impl Originals for Reader {
     }
 }
 
-fn read_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
+pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
     let notes: String = row.get("notes")?;
     Ok(DeliveryRow {
         id: row.get("id")?,
@@ -559,7 +622,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
     })
 }
 
-fn json_or_text(text: String) -> Value {
+pub(super) fn json_or_text(text: String) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 

@@ -90,6 +90,7 @@ pub(super) struct Shared {
     checkpoint: Wake,
     ended: Wake,
     when_ended: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    changed: Mutex<Option<Wake>>,
 }
 
 /// Held by the writer's thread: its end, by a panic or not, is told.
@@ -128,11 +129,16 @@ impl Shared {
             checkpoint: Wake::new(),
             ended: Wake::new(),
             when_ended: Mutex::default(),
+            changed: Mutex::default(),
         })
     }
 
     pub(super) fn when_ended(&self, call: Box<dyn FnOnce() + Send>) {
         *lock(&self.when_ended) = Some(call);
+    }
+
+    pub(super) fn when_changed(&self, wake: Option<Wake>) {
+        *lock(&self.changed) = wake;
     }
 
     pub(super) fn wait_for_end(&self, within: Duration) -> bool {
@@ -470,6 +476,10 @@ impl Writer {
         }
         for job in batch {
             (job.release)(result.clone());
+        }
+        // After those who wait for an answer.
+        if has_written && let Some(wake) = &*lock(&self.shared.changed) {
+            wake.wake();
         }
     }
 

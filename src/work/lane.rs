@@ -10,6 +10,7 @@ use super::breaker::{Breaker, Change, Leave};
 use crate::{
     config::Retry,
     logfmt,
+    meters::Meters,
     sink::Fault,
     store::{Portion, Store},
     threads::{Stop, Wake, lock},
@@ -34,6 +35,8 @@ pub struct Parts {
     pub random: fn() -> f64,
     /// What time it is, for the breaker.
     pub clock: Arc<dyn Clock>,
+    /// Counts the attempts.
+    pub meters: Arc<Meters>,
     /// Told when the sink is left alone from now on.
     pub on_down: Box<dyn Fn() + Send + Sync>,
 }

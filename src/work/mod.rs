@@ -3,12 +3,14 @@
 mod backoff;
 mod breaker;
 pub mod control;
+pub mod health;
 mod lane;
 mod router;
 mod runs;
 mod sender;
 mod upkeep;
 mod vitals;
+pub mod watch;
 
 pub use self::{
     lane::{Lane, Parts as LaneParts},

@@ -11,6 +11,7 @@ use std::{
 use super::runs::Runs;
 use crate::{
     bell::{Bell, Latches},
+    event::Event,
     logfmt,
     provider::{self, Context, EVENTS_MAX, Normalised, Options},
     rule::{self, Rule, Target},
@@ -134,12 +135,18 @@ impl Router {
     }
 
     fn understand(&self, routable: &Routable, runs: &mut Runs) -> Decision {
-        let Some(provider) = routable.provider else {
-            return Decision::Dead { reason: "its provider is not known to this version".to_owned() };
-        };
         let (headers, body) = match routable.content() {
             Ok(content) => content,
             Err(error) => return Decision::Dead { reason: error.to_string() },
+        };
+        if routable.is_own {
+            return match serde_json::from_slice(&body) {
+                Ok(event) => self.direct(routable, runs, vec![event], None),
+                Err(error) => Decision::Dead { reason: format!("an event of our own that cannot be read: {error}") },
+            };
+        }
+        let Some(provider) = routable.provider else {
+            return Decision::Dead { reason: "its provider is not known to this version".to_owned() };
         };
         let context = Context {
             provider,
@@ -154,6 +161,11 @@ impl Router {
         };
         let note = left_out(events.len(), unread);
         events.truncate(EVENTS_MAX);
+        self.direct(routable, runs, events, note)
+    }
+
+    /// Who wants these events.
+    fn direct(&self, routable: &Routable, runs: &mut Runs, events: Vec<Event>, note: Option<String>) -> Decision {
         let now = self.zone.local(self.clock.wall());
         let routed: Vec<Routed> = events
             .into_iter()

@@ -219,6 +219,7 @@ impl Sender {
         let tried = |settlement, pause, health| Tried { settlement, pause, health };
         let (name, retry, took) = (&self.lane.parts.name, &self.lane.parts.retry, claim.took);
         let (id, kind) = (parcel.delivery, &parcel.event.kind);
+        self.lane.parts.meters.tried(name, outcome.name(), took);
         match outcome {
             Outcome::Done { receipt } => {
                 log::info!("sent id={id} kind={kind} sink={name} ms={}", took.as_millis());

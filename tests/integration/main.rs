@@ -16,6 +16,7 @@ mod faults;
 mod invariants;
 mod main_job;
 mod manager;
+mod panel;
 mod payloads;
 mod providers;
 mod rules;

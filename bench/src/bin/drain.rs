@@ -122,6 +122,7 @@ fn drain(path: &Path, owed: usize, settled: i64) -> Result<f64, Failure> {
         stop: stop.clone(),
         random: || 0.5,
         clock: Arc::new(SystemClock),
+        meters: Arc::default(),
         on_down: Box::new(|| {}),
     });
     let (told, over) = mpsc::channel();

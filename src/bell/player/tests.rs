@@ -406,8 +406,10 @@ fn the_state_is_plain_json() {
         serde_json::to_string(&rig.bell.state()).unwrap(),
         concat!(
             r#"{"board":"simulated","error":null,"playing":null,"rings":0,"queued":0,"#,
-            r#""lines":[{"name":"red","lit":false,"error":null},{"name":"green","lit":false,"error":null},"#,
-            r#"{"name":"blue","lit":false,"error":null},{"name":"buzzer","lit":false,"error":null}],"#,
+            r#""lines":[{"name":"red","lit":false,"percent":null,"hz":null,"error":null},"#,
+            r#"{"name":"green","lit":false,"percent":null,"hz":null,"error":null},"#,
+            r#"{"name":"blue","lit":false,"percent":null,"hz":null,"error":null},"#,
+            r#"{"name":"buzzer","lit":false,"percent":null,"hz":null,"error":null}],"#,
             r#""latched":[],"muted_until":null,"is_quiet":false,"#,
             r#""vitals":{"storage_fails":false,"sink_down":false,"tunnel_down":false},"button":null}"#
         )

@@ -1,4 +1,4 @@
-//! `[door]`, `[store]`, `[github]`, `[tunnel]` and `[panel]`: what listens, what keeps, what is asked.
+//! `[door]`, `[store]`, `[github]`, `[tunnel]`, `[panel]` and `[health]`: what listens, what keeps, what is asked.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -7,16 +7,22 @@ use std::{
 
 use super::Around;
 use crate::config::{
-    Door, GitHub, Listen, Store, address,
+    Door, GitHub, Health, Listen, Panel, Secrets, Store, address,
     problem::{Fault, Report},
     raw::{Node, Section},
-    secret,
+    secret::{self, Found, Origin},
     value::{self, GIB, HOUR, KIB, MIB, SECOND, TIB},
 };
 
 /// A hundred years; longer than that is `forever`.
 const KEEP_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Where the panel's token is when the file does not say.
+const PANEL_TOKEN: &str = "HOOKBELL_PANEL_TOKEN";
+/// Sixteen random letters and digits are beyond guessing, by whoever is slowed down.
+const TOKEN_BYTES_MIN: usize = 16;
 
 /// `[github]`
 pub(super) fn github(mut section: Section<'_>, report: &mut Report) -> GitHub {
@@ -133,17 +139,79 @@ pub(super) fn store(mut section: Section<'_>, around: &Around<'_>, report: &mut 
     }
 }
 
-/// `[panel]`: checked so that a file written for a later version is known to be sound, and not obeyed yet.
-pub(super) fn panel(mut section: Section<'_>, around: &Around<'_>, report: &mut Report) {
-    let listens = section.read("listen", report, |node| match node.text()? {
-        "" => Ok(false),
-        _ => address::listen(node, &around.data).map(|_| true),
+/// `[panel]`
+pub(super) fn panel(mut section: Section<'_>, around: &Around<'_>, report: &mut Report) -> Panel {
+    let errors = report.errors();
+    let listen = section.read("listen", report, |node| match node.text()? {
+        "" => Ok(None),
+        _ => address::listen(node, &around.data).map(Some),
     });
-    if let Some(token) = section.get("token") {
-        secret::origin(&token, &around.beside, report);
-    }
-    if listens == Some(true) {
-        report.no_effect(&section.place);
+    let listen = listen.unwrap_or_else(|| Some(Listen::Tcp((Ipv4Addr::LOCALHOST, 5001).into())));
+    let origin = match section.get("token") {
+        Some(node) => secret::origin(&node, &around.beside, report),
+        None => Some(Origin::Variable(PANEL_TOKEN.to_owned())),
+    };
+    let place = section.place_of("token");
+    // Without a panel it may be missing, and so it may for a command that only looks.
+    let origin = origin.filter(|_| listen.is_some() && around.secrets == Secrets::Needed);
+    let is_beyond = matches!(&listen, Some(Listen::Tcp(address)) if !address.ip().is_loopback());
+    let token = match origin.as_ref().map(|origin| secret::fetch(origin, around.environment)) {
+        Some(Ok(Found::Value(token))) if token.expose().len() < TOKEN_BYTES_MIN => {
+            let fault = Fault::new(format!("a token of fewer than {TOKEN_BYTES_MIN} characters can be guessed"));
+            report.error(&place, fault.hint("`hookbell secret` prints a good one"));
+            None
+        }
+        Some(Ok(Found::Value(token))) => {
+            if let Some(fault) = origin.as_ref().and_then(secret::exposure) {
+                report.warn(&place, fault);
+            }
+            Some(token)
+        }
+        Some(Ok(Found::Unset { variable, .. })) if is_beyond => {
+            let what = format!("the panel listens beyond this machine, which needs a token, and {variable} is not set");
+            report.error(&place, Fault::new(what).hint("`hookbell secret` prints a good one"));
+            None
+        }
+        Some(Err(fault)) => {
+            report.error(&place, fault);
+            None
+        }
+        Some(Ok(Found::Unset { .. })) | None => None,
+    };
+    let hosts = section.read_list("hosts", report, |node| {
+        let name = node.text()?;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+        match !name.is_empty() && name.chars().all(is_plain) {
+            true => Ok(name.to_ascii_lowercase()),
+            false => Err(Fault::new(format!("`{name}` is not a host's name")).hint("no scheme, no port, no path")),
+        }
+    });
+    let hosts = hosts.unwrap_or_default();
+    let is_needed = around.secrets == Secrets::Needed && listen.is_some();
+    if is_needed && !hosts.is_empty() && token.is_none() && report.errors() == errors {
+        let what = "whoever comes through a proxy has to log in, and there is no token";
+        report.error(&place, Fault::new(what).hint("`hookbell secret` prints a good one"));
     }
     section.finish(report);
+    Panel { listen, token, hosts }
+}
+
+/// `[health]`
+pub(super) fn health(mut section: Section<'_>, report: &mut Report) -> Health {
+    let defaults = Health::DEFAULT;
+    let long = |node: &Node<'_>| value::duration(node, MINUTE..=366 * value::DAY);
+    let silence_after = section.read("silence_after", report, long);
+    let undelivered_after = section.read("undelivered_after", report, long);
+    let failing_ratio = section.read("failing_ratio", report, |node| value::number(node, 0.001..=1.0));
+    let tell_after = section.read("tell_after", report, |node| match node.text() {
+        Ok("never") => Ok(None),
+        _ => value::duration(node, SECOND..=value::DAY).map(Some),
+    });
+    section.finish(report);
+    Health {
+        silence_after: silence_after.unwrap_or(defaults.silence_after),
+        failing_ratio: failing_ratio.unwrap_or(defaults.failing_ratio),
+        undelivered_after: undelivered_after.unwrap_or(defaults.undelivered_after),
+        tell_after: tell_after.unwrap_or(defaults.tell_after),
+    }
 }

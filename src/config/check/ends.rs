@@ -162,6 +162,7 @@ fn source(
         value::choice(node, &[("limit", Repeats::Limit), ("process", Repeats::Process), ("skip", Repeats::Skip)])
     });
     let repeat_window = section.read("repeat_window", report, |node| value::duration(node, SECOND..=REPEAT_WINDOW_MAX));
+    let silence_after = section.read("silence_after", report, |node| value::duration(node, 60 * SECOND..=366 * DAY));
     let options = options(&mut section, provider, report);
     section.finish(report);
 
@@ -169,7 +170,7 @@ fn source(
     let (repeats, repeat_window) = (repeats.unwrap_or_default(), repeat_window.unwrap_or(REPEAT_WINDOW));
     let terms = Terms { provider, secrets, public_url: public_url.url.map(str::to_owned), options };
     if around.secrets == Secrets::Unneeded {
-        return Some(Source { terms, allow_from, repeats, repeat_window });
+        return Some(Source { terms, allow_from, repeats, repeat_window, silence_after });
     }
     for flaw in provider.check(&terms) {
         match flaw {
@@ -189,7 +190,7 @@ fn source(
     if terms.secrets.is_empty() {
         return None;
     }
-    Some(Source { terms, allow_from, repeats, repeat_window })
+    Some(Source { terms, allow_from, repeats, repeat_window, silence_after })
 }
 
 /// Networks, and `"github"` for those that GitHub publishes.

@@ -55,7 +55,8 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
     let names_public_url = door.get("public_url").is_some_and(|node| node.text() != Ok(""));
     let door = door::door(door, around, report);
     let store = door::store(root.section("store", report), around, report);
-    door::panel(root.section("panel", report), around, report);
+    let panel = door::panel(root.section("panel", report), around, report);
+    let health = door::health(root.section("health", report), report);
     let github = door::github(root.section("github", report), report);
     let tunnel_metrics = door::tunnel(root.section("tunnel", report), report);
     let public_url = ends::PublicUrl { url: door.public_url.as_deref(), is_named: names_public_url };
@@ -78,6 +79,8 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
         door,
         store,
         github,
+        panel,
+        health,
         tunnel_metrics,
         sources: sources.by_name,
         sinks: sinks.by_name,

@@ -53,7 +53,8 @@ fn line(problem: &Problem) -> String {
 fn defaults_are_the_contracts() {
     let Loaded { settings, warnings } = load(None, &both()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    let Settings { file, door, store, github, tunnel_metrics, sources, sinks, zone, rules, bell } = settings;
+    let Settings { file, door, store, github, tunnel_metrics, sources, sinks, zone, rules, bell, panel, health } =
+        settings;
     assert_eq!(zone.name(), Zone::system().name());
     assert_eq!(file, None);
     assert_eq!(github.api, "https://api.github.com");
@@ -65,6 +66,14 @@ fn defaults_are_the_contracts() {
     assert_eq!(door.trusted_proxies, ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
     assert_eq!(store.path, Path::new("/home/pi/hookbell.db"));
     assert_eq!((store.keep, store.size_bytes_max, store.free_bytes_min), (None, 1 << 30, 64 << 20));
+
+    assert_eq!(panel.listen, Some(Listen::Tcp("127.0.0.1:5001".parse().unwrap())));
+    assert!(panel.token.is_none() && panel.hosts.is_empty());
+    assert_eq!((health.silence_after, health.failing_ratio), (Duration::from_secs(3600), 0.1));
+    assert_eq!(
+        (health.undelivered_after, health.tell_after),
+        (Duration::from_secs(900), Some(Duration::from_secs(60)))
+    );
 
     assert_eq!(sources.keys().collect::<Vec<_>>(), ["github"]);
     let github = &sources["github"];
@@ -250,6 +259,13 @@ free_min = "64 MiB"
 [panel]
 listen = ""
 token = { env = "HOOKBELL_PANEL_TOKEN" }
+hosts = ["bell.example"]
+
+[health]
+silence_after = "2 h"
+failing_ratio = 0.2
+undelivered_after = "30 min"
+tell_after = "never"
 
 [sources.github]
 provider = "github"
@@ -311,6 +327,8 @@ latch = false
     assert_eq!(settings.door.public_url.as_deref(), Some("https://hooks.example.com"));
     assert_eq!(settings.store.path, Path::new("/var/lib/hookbell/hookbell.db"));
     assert_eq!(settings.store.keep, Some(Duration::from_secs(90 * 86_400)));
+    assert_eq!((&settings.panel.listen, settings.panel.hosts.as_slice()), (&None, &["bell.example".to_owned()][..]));
+    assert_eq!((settings.health.tell_after, settings.health.failing_ratio), (None, 0.2));
     let github = &settings.sources["github"];
     let secrets: Vec<&str> = github.terms.secrets.iter().map(Secret::expose).collect();
     assert_eq!(secrets, [KEY, "another-secret", "old-secret"]);

@@ -121,6 +121,7 @@ impl Rig {
         }
         let (stop, wakes): (Stop, Vec<Wake>) = (Stop::new(), (0..threads).map(|_| Wake::new()).collect());
         let lane = Lane::new(Parts {
+            meters: Default::default(),
             name: "slack".to_owned(),
             retry: RETRY,
             portion,

@@ -48,8 +48,9 @@ impl Home {
 
     /// A configuration with a free port, a traced simulated desk and Slack at `slack`.
     pub(crate) fn configure(&self, slack: &str, more: &str) {
+        let panel = if more.contains("[panel]") { "" } else { "[panel]\nlisten = \"localhost:0\"\n" };
         let text = format!(
-            "[door]\nlisten = \"127.0.0.1:0\"\n\
+            "{panel}[door]\nlisten = \"127.0.0.1:0\"\n\
              [store]\nfree_min = 0\n\
              [sources.github]\nprovider = \"github\"\nsecret = {{ env = \"GITHUB_WEBHOOK_SECRET\" }}\n\
              [sinks.slack]\nkind = \"slack\"\nwebhook_url = {{ env = \"SLACK_WEBHOOK_URL\" }}\n\
@@ -128,6 +129,8 @@ pub(crate) struct Service {
     seen: Vec<String>,
     /// Where the door listens, `http://…` or `unix:…`; empty when there is no door.
     pub(crate) door: String,
+    /// Where the panel does.
+    pub(crate) panel: String,
 }
 
 impl Service {
@@ -151,10 +154,13 @@ impl Service {
                 }
             }
         });
-        let mut service = Service { child, log, seen: Vec::new(), door: String::new() };
+        let mut service = Service { child, log, seen: Vec::new(), door: String::new(), panel: String::new() };
         service.wait_for_log("ready version=");
         let listening = service.seen.iter().find_map(|line| line.split("listening address=").nth(1));
         service.door = listening.unwrap_or_default().to_owned();
+        let panel = service.seen.iter().find_map(|line| line.split("panel address=").nth(1));
+        service.panel =
+            panel.and_then(|rest| rest.split(' ').next()).unwrap_or_default().trim_end_matches('/').to_owned();
         service
     }
 
