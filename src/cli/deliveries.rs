@@ -166,19 +166,8 @@ pub(super) struct Show {
 #[derive(Clone, Debug)]
 struct Statuses(Vec<Status>);
 
-fn statuses(text: &str) -> Result<Statuses, String> {
-    let found = match text {
-        "error" | "failed" => vec![Status::Retrying, Status::DeadLetter],
-        "pending" | "processing" => vec![Status::Unprocessed, Status::Retrying],
-        name => Status::ALL.into_iter().filter(|status| status.name() == name).collect(),
-    };
-    match found.is_empty() {
-        true => {
-            Err("one of unprocessed, retrying, processed, skipped, dead_letter, error, failed, pending, processing"
-                .to_owned())
-        }
-        false => Ok(Statuses(found)),
-    }
+fn statuses(text: &str) -> Result<Statuses, &'static str> {
+    Status::called(text).map(Statuses)
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {

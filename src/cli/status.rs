@@ -111,13 +111,17 @@ pub(super) fn panel(address: &Address) -> Result<(), Failure> {
     }
 }
 
-/// What is not well, each with what to do. Nothing where all is.
+/// Whether all is well; what is not, each with what to do.
 fn health(health: &Value) -> Vec<String> {
     let problem = |problem: &Value| {
         let text = |key: &str| table::printable(problem[key].as_str().unwrap_or_default());
         [format!("{}: {}, since {}", text("severity"), text("what"), text("since")), format!("  {}", text("remedy"))]
     };
-    health["problems"].as_array().into_iter().flatten().flat_map(problem).collect()
+    let problems: Vec<String> = health["problems"].as_array().into_iter().flatten().flat_map(problem).collect();
+    match (problems.is_empty(), health["sentence"].as_str()) {
+        (true, Some(sentence)) => vec![table::printable(sentence)],
+        _ => problems,
+    }
 }
 
 fn refused(refusal: &RefusalCount) -> String {

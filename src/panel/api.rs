@@ -47,6 +47,21 @@ const NOBODY_ASKS: Duration = Duration::from_secs(3600);
 /// Messages of one delivery that are drawn.
 const MESSAGES_MAX: usize = 20;
 
+/// Larger bodies are read one at a time.
+const LARGE_BYTES: i64 = 1024 * 1024;
+/// A download goes out in portions.
+const PORTION_BYTES: usize = 64 * 1024;
+/// And does not keep others from theirs for longer than this.
+const DOWNLOAD_MAX: Duration = Duration::from_secs(120);
+/// Questions to the database at once, so that a crowd takes turns and not all the memory.
+const TURNS: usize = 4;
+/// How long one waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
+/// How long whoever asks for the doctor waits for him; the page shows later what he found later.
+const DOCTOR_WITHIN: Duration = Duration::from_secs(8);
+/// A commit that takes longer is not waited for by whoever asked for it here.
+const ACT_WITHIN: Duration = Duration::from_secs(5);
+
 /// What the answers are made from.
 pub struct Parts {
     /// The configuration.
@@ -93,7 +108,7 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
-        // Its text names paths of this machine, which whoever looks at the panel may see in `status` as well.
+        // Its text is for who reads the log: it names paths of this machine.
         log::warn!("panel: {error}");
         Problem::new(503, "the database cannot be read or written right now", "`hookbell doctor` looks for the reason")
     }
@@ -129,21 +144,6 @@ pub(super) struct Api {
     is_downloading: Arc<AtomicBool>,
 }
 
-/// Larger bodies are read one at a time.
-const LARGE_BYTES: i64 = 1024 * 1024;
-/// A download goes out in portions.
-const PORTION_BYTES: usize = 64 * 1024;
-/// And does not keep others from theirs for longer than this.
-const DOWNLOAD_MAX: Duration = Duration::from_secs(120);
-/// Questions to the database at once, so that a crowd takes turns and not all the memory.
-const TURNS: usize = 4;
-/// How long one waits for its turn.
-const TURN_WITHIN: Duration = Duration::from_secs(5);
-/// How long whoever asks for the doctor waits for him; the page shows later what he found later.
-const DOCTOR_WITHIN: Duration = Duration::from_secs(8);
-/// A commit that takes longer is not waited for by whoever asked for it here.
-const ACT_WITHIN: Duration = Duration::from_secs(5);
-
 impl Api {
     pub(super) fn new(parts: Parts) -> Api {
         Api {
@@ -158,7 +158,7 @@ impl Api {
     }
 
     /// Asks the database on a connection that somebody else has left, where there is one.
-    pub(super) fn read<T>(&self, ask: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(&self, ask: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, Problem> {
         /// Passes the turn on, however it ends.
         struct Turn<'a>(&'a (Mutex<usize>, Condvar));
         impl Drop for Turn<'_> {
@@ -168,12 +168,11 @@ impl Api {
             }
         }
         let (taken, freed) = &self.turns;
-        let begun = Instant::now();
         let (mut taken, _) = freed
             .wait_timeout_while(lock(taken), TURN_WITHIN, |taken| *taken >= TURNS)
             .unwrap_or_else(PoisonError::into_inner);
         if *taken >= TURNS {
-            return Err(StoreError::TooSlow { waited: begun.elapsed() });
+            return Err(Problem::new(503, "too many questions at once", "wait a moment, then ask again"));
         }
         *taken += 1;
         drop(taken);
@@ -188,7 +187,7 @@ impl Api {
         if answer.is_ok() && readers.len() < TURNS {
             readers.push(reader);
         }
-        answer
+        Ok(answer?)
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -488,8 +487,9 @@ impl Api {
         match what {
             "ring" => {
                 let cue = asked["cue"].as_str().unwrap_or_default();
-                if cue.is_empty() {
-                    return Err(Problem::new(422, "which cue?", "say {\"cue\": \"pr_merged\"}"));
+                if !bell.settings().cues.contains_key(cue) {
+                    let hint = "say {\"cue\": \"pr_merged\"}; /api/desk lists all of them";
+                    return Err(Problem::new(422, format!("there is no cue {cue:?}"), hint));
                 }
                 taken(bell.ring(Ring { by_hand: true, ..Ring::now(cue, Severity::Info) }), "rung")
             }
@@ -499,12 +499,14 @@ impl Api {
                 Ok(json!({ "done": "acknowledged", "acknowledged": to_value(&latches) }))
             }
             "mute" => {
+                // A form says it as text.
                 let minutes = match &asked["minutes"] {
-                    Value::Null => None,
+                    Value::Null => Some(60),
                     Value::String(text) => text.parse().ok(),
                     value => value.as_u64(),
                 };
-                let time = Duration::from_secs(minutes.unwrap_or(60).saturating_mul(60)).min(MUTE_MAX);
+                let wrong = || Problem::new(422, "minutes is no whole number", "say {\"minutes\": 60}");
+                let time = Duration::from_secs(minutes.ok_or_else(wrong)?.saturating_mul(60)).min(MUTE_MAX);
                 bell.mute(Some(time));
                 Ok(json!({ "done": "muted", "muted_until": bell.state().muted_until }))
             }
@@ -607,17 +609,8 @@ fn limit(query: &Fields, usual: u32) -> Result<u32, Problem> {
 fn choice(query: &Fields) -> Result<Choice, Problem> {
     let mut statuses = Vec::new();
     for (_, name) in query.iter().filter(|(key, value)| key == "status" && !value.is_empty()) {
-        match name.as_str() {
-            "error" | "failed" => statuses.extend([Status::Retrying, Status::DeadLetter]),
-            "pending" | "processing" => statuses.extend([Status::Unprocessed, Status::Retrying]),
-            name => match Status::ALL.into_iter().find(|status| status.name() == name) {
-                Some(status) => statuses.push(status),
-                None => {
-                    let hint = "one of unprocessed, retrying, processed, skipped, dead_letter, error, pending";
-                    return Err(Problem::new(422, format!("no status is called {name:?}"), hint));
-                }
-            },
-        }
+        let called = Status::called(name);
+        statuses.extend(called.map_err(|known| Problem::new(422, format!("no status is called {name:?}"), known))?);
     }
     statuses.sort_by_key(|status| status.name());
     statuses.dedup();

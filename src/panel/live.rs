@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     http::{Response, STREAM_WAIT_MAX},
@@ -43,6 +43,8 @@ struct Ring {
     next: u64,
     messages: VecDeque<(u64, Arc<str>)>,
     bytes: usize,
+    /// Somebody compares what is with what was, so that what changes from now on is told.
+    is_kept: bool,
     is_closed: bool,
 }
 
@@ -85,9 +87,16 @@ impl Live {
         }
     }
 
+    /// From now on every change is told. Whoever watches loads everything now: what changed before, nobody knows.
+    pub fn begin(&self) {
+        lock(&self.0.ring).is_kept = true;
+        self.tell("reset", &json!({}));
+    }
+
     /// From now on nothing is known about what was missed.
     pub fn forget(&self) {
         let mut ring = lock(&self.0.ring);
+        ring.is_kept = false;
         ring.messages.clear();
         ring.bytes = 0;
         // Whoever has seen the last one has missed what was not told.
@@ -111,8 +120,12 @@ impl Live {
         let next = {
             let ring = lock(&shared.ring);
             let seen = last.and_then(|last| last.strip_prefix(&shared.process)?.strip_prefix('-')?.parse::<u64>().ok());
-            // Of a number that is yet to come nothing is known.
-            seen.map(|seen| seen.saturating_add(1)).filter(|next| *next <= ring.next)
+            match ring.is_kept {
+                // Of a number that is yet to come nothing is known.
+                true => seen.map(|seen| seen.saturating_add(1)).filter(|next| *next <= ring.next),
+                // It is told to load everything by `begin`, once.
+                false => Some(ring.next),
+            }
         };
         shared.watched.wake();
         let mut place = next;
@@ -170,8 +183,6 @@ impl Drop for Leaving {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn next(response: &mut Response) -> Option<String> {
@@ -180,7 +191,9 @@ mod tests {
     }
 
     fn live() -> Live {
-        Live::new("p".to_owned(), Wake::new())
+        let live = Live::new("p".to_owned(), Wake::new());
+        live.begin();
+        live
     }
 
     #[test]
@@ -188,12 +201,12 @@ mod tests {
         let live = live();
         live.tell("a", &json!(1));
         let mut stream = live.watch(None).unwrap();
-        assert_eq!(next(&mut stream).unwrap(), "id: p-0\nevent: reset\ndata: {}\n\n");
+        assert_eq!(next(&mut stream).unwrap(), "id: p-1\nevent: reset\ndata: {}\n\n");
         live.tell("b", &json!("two\nlines"));
         live.tell("c", &json!({}));
         assert_eq!(
             next(&mut stream).unwrap(),
-            "id: p-1\nevent: b\ndata: \"two\\nlines\"\n\nid: p-2\nevent: c\ndata: {}\n\n"
+            "id: p-2\nevent: b\ndata: \"two\\nlines\"\n\nid: p-3\nevent: c\ndata: {}\n\n"
         );
         live.close();
         assert_eq!(next(&mut stream), None);
@@ -205,7 +218,7 @@ mod tests {
         for number in 0..3 {
             live.tell("n", &json!(number));
         }
-        let mut stream = live.watch(Some("p-0")).unwrap();
+        let mut stream = live.watch(Some("p-1")).unwrap();
         assert_eq!(next(&mut stream).unwrap().matches("event: n").count(), 2);
         for unknown in ["q-0", "p-7", "p-", "p-x", "", "p--1"] {
             let mut stream = live.watch(Some(unknown)).unwrap();
@@ -221,14 +234,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_forgotten_is_loaded_again() {
+    fn what_was_forgotten_is_loaded_again_once_somebody_looks() {
         let live = live();
         live.tell("n", &json!(1));
+        let mut stayed = live.watch(Some("p-0")).unwrap();
         live.forget();
-        let mut stream = live.watch(Some("p-0")).unwrap();
-        assert_eq!(next(&mut stream).unwrap(), "id: p-2\nevent: reset\ndata: {}\n\n");
+        assert!(next(&mut stayed).unwrap().contains("event: reset"), "what it has not heard yet is gone");
+        let mut streams = [None, Some("p-0"), Some("p-1")].map(|last| live.watch(last).unwrap());
+        live.begin();
         live.tell("n", &json!(2));
-        assert_eq!(next(&mut stream).unwrap(), "id: p-3\nevent: n\ndata: 2\n\n");
+        for stream in &mut streams {
+            assert_eq!(next(stream).unwrap(), "id: p-4\nevent: reset\ndata: {}\n\nid: p-5\nevent: n\ndata: 2\n\n");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Api, Problem, to_value};
 use crate::{
-    store::{Counted, Flash, Lately, QueueCount, Size},
+    store::{Counted, Flash, Lately, QueueCount, SinkTally, Size},
     threads::lock,
     time::Timestamp,
 };
@@ -127,12 +127,9 @@ fn card(flash: &Flash) -> Value {
 fn latency(lately: &Lately) -> Value {
     let durable = lately.durable.iter().map(|(_, us)| *us as f64 / 1000.0).collect();
     let shown = lately.shown.iter().map(|(_, ms)| *ms as f64).collect();
-    let mut sinks: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (_, sink, ms) in &lately.sent {
-        sinks.entry(sink).or_default().push(*ms as f64);
-    }
-    let sinks: Map<String, Value> =
-        sinks.into_iter().map(|(sink, times)| (sink.to_owned(), percentiles(times))).collect();
+    let took = |sink: &SinkTally| percentiles(sink.took.iter().map(|(_, ms)| *ms as f64).collect());
+    let sent = lately.sinks.iter().filter(|(_, sink)| !sink.took.is_empty());
+    let sinks: Map<String, Value> = sent.map(|(name, sink)| (name.clone(), took(sink))).collect();
     json!({
         "sampled": lately.sampled,
         "durable": percentiles(durable),
@@ -168,8 +165,10 @@ fn hours(
     for (hour, ms) in &lately.shown {
         shown.entry(*hour).or_default().push(*ms as f64);
     }
-    for (hour, sink, ms) in &lately.sent {
-        sent.entry(*hour).or_default().entry(sink).or_default().push(*ms as f64);
+    for (name, sink) in &lately.sinks {
+        for (hour, ms) in &sink.took {
+            sent.entry(*hour).or_default().entry(name).or_default().push(*ms as f64);
+        }
     }
     let p99 = |times: Option<Vec<f64>>| {
         let mut times = times?;
@@ -209,7 +208,7 @@ mod tests {
     fn hours_without_anything_are_there_and_empty() {
         let lately = Lately {
             durable: vec![(11, 4000), (11, 2000)],
-            sent: vec![(11, "slack".to_owned(), 300)],
+            sinks: BTreeMap::from([("slack".to_owned(), SinkTally { took: vec![(11, 300)], ..SinkTally::default() })]),
             ..Lately::default()
         };
         let found = hours(10..=11, &BTreeMap::from([(11, 2)]), &BTreeMap::new(), &lately);

@@ -113,15 +113,13 @@ impl Watch {
         let page = reader.page(&Choice { limit: ROWS, ..Choice::default() })?;
         let rows: Vec<(i64, Value)> =
             page.deliveries.iter().rev().map(|row: &DeliveryRow| (row.id, api::to_value(row))).collect();
-        // What happened before there was anything to compare with is known to nobody.
-        if told.rows.is_none() {
-            self.live.tell("reset", &json!({}));
-        }
         if let Some(before) = &told.rows {
             let news = rows.iter().filter(|(id, row)| before.get(id) != Some(row));
             self.live.tell_all(news.map(|(_, row)| ("delivery", row)));
         }
-        told.rows = Some(rows.into_iter().collect());
+        if told.rows.replace(rows.into_iter().collect()).is_none() {
+            self.live.begin();
+        }
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ const SEARCHED_MAX: i64 = 8_000;
 /// Deliveries, dispatches and events that say what the last day was like.
 const SAMPLE_MAX: i64 = 20_000;
 /// Events that say how often each rule matched.
-pub const RULE_SAMPLE: i64 = 5_000;
+const RULE_SAMPLE: i64 = 5_000;
 
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -106,10 +106,8 @@ pub struct SinkTally {
     pub failed: i64,
     /// Of those, given up.
     pub dead: i64,
-    /// From stored to delivered, milliseconds each, in no order.
-    pub took_ms: Vec<i64>,
-    /// From stored to the desk's first edge, where it is the desk.
-    pub shown_ms: Vec<i64>,
+    /// Of each that was delivered: the hour it was received, and from then to the delivery, milliseconds.
+    pub took: Vec<(i64, i64)>,
     /// What the last failure said.
     pub last_error: Option<String>,
 }
@@ -140,8 +138,6 @@ pub struct Lately {
     pub source_errors: BTreeMap<String, String>,
     /// Every delivery's hour and time to durable, microseconds, the newest first.
     pub durable: Vec<(i64, i64)>,
-    /// Every delivered dispatch: the hour it was received, its sink, milliseconds.
-    pub sent: Vec<(i64, String, i64)>,
     /// Every one that the desk has shown: the hour, milliseconds.
     pub shown: Vec<(i64, i64)>,
 }
@@ -349,7 +345,7 @@ impl Reader {
         statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(&attempt)
     }
 
-    /// How often each rule matched, and when last, among the newest [`RULE_SAMPLE`] events; and how many these were.
+    /// How often each rule matched, and when last, among the newest 5 000 events; and how many these were.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -521,14 +517,10 @@ impl Reader {
             }
             if let (Some(settled_ms), "done") = (settled_ms, state) {
                 tally.delivered += 1;
-                let took_ms = (settled_ms - received_ms).max(0);
-                tally.took_ms.push(took_ms);
-                lately.sent.push((received_ms / HOUR_MS, sink.to_owned(), took_ms));
+                tally.took.push((received_ms / HOUR_MS, (settled_ms - received_ms).max(0)));
             }
             if let Some(edge_ms) = row.get::<_, Option<i64>>(4)? {
-                let shown_ms = (edge_ms - received_ms).max(0);
-                tally.shown_ms.push(shown_ms);
-                lately.shown.push((received_ms / HOUR_MS, shown_ms));
+                lately.shown.push((received_ms / HOUR_MS, (edge_ms - received_ms).max(0)));
             }
         }
         Ok(())
@@ -679,7 +671,9 @@ mod tests {
         assert_eq!((shop.processing_ms, shop.last_ms), (Some(50.0), now.ms()));
         let slack = &lately.sinks["slack"];
         assert_eq!((slack.delivered, slack.failed, slack.last_error.as_deref()), (32, 8, Some("broke 40")));
-        assert!(slack.took_ms.iter().all(|took| *took == 40) && slack.shown_ms.len() == 40);
+        assert!(
+            slack.took.iter().all(|(_, took_ms)| *took_ms == 40) && slack.took.len() == 32 && lately.shown.len() == 40
+        );
         assert_eq!(lately.source_errors["github"], "broke 35");
         assert_eq!(lately.durable.len(), 40);
         let hits = BTreeMap::from([("all".to_owned(), (40, now))]);

@@ -47,7 +47,7 @@ pub use self::{
     flash::{Counted, Flash, written as written_bytes},
     inbox::{Accepted, Arrival, Decision, Routable, Routed, Unrouted},
     lock::{Role, RoleLock},
-    look::{Choice, EventRow, Lately, Page, RULE_SAMPLE, RuleHits, SinkTally, SourceTally},
+    look::{Choice, EventRow, Lately, Page, RuleHits, SinkTally, SourceTally},
     outage::Outage,
     outbox::{Claim, Claimed, Portion, Settlement, WaitsMax},
     own::{OWN_PROVIDER, OWN_SOURCE},
@@ -92,6 +92,25 @@ impl Status {
     /// Every status.
     pub const ALL: [Status; 5] =
         [Status::Unprocessed, Status::Retrying, Status::Processed, Status::Skipped, Status::DeadLetter];
+
+    /// What whoever asks for deliveries may call one of them, or several: `error` or `failed` for what failed, `pending` or
+    /// `processing` for what is not done with.
+    ///
+    /// # Errors
+    /// All these words, when it is none of them.
+    pub fn called(text: &str) -> Result<Vec<Status>, &'static str> {
+        let found: Vec<Status> = match text {
+            "error" | "failed" => vec![Status::Retrying, Status::DeadLetter],
+            "pending" | "processing" => vec![Status::Unprocessed, Status::Retrying],
+            name => Status::ALL.into_iter().filter(|status| status.name() == name).collect(),
+        };
+        match found.is_empty() {
+            true => {
+                Err("one of unprocessed, retrying, processed, skipped, dead_letter, error, failed, pending, processing")
+            }
+            false => Ok(found),
+        }
+    }
 
     /// The stored and shown name.
     pub const fn name(self) -> &'static str {

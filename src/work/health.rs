@@ -1,7 +1,7 @@
 //! Whether all is well, and if not what to do. Owns what counts as not well and what is said about it; refuses to look for
 //! itself: what was seen is an argument, and who looks again and again is [`super::watch`].
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ impl Terms {
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// The last day.
-    pub lately: Lately,
+    pub lately: Arc<Lately>,
     /// What each sink is owed.
     pub queues: Vec<QueueCount>,
     /// When the oldest delivery was stored that is not done with.
@@ -386,8 +386,8 @@ fn sink(terms: &Terms, seen: &Seen, name: &str) -> SinkHealth {
     let none = SinkTally::default();
     let tally = seen.lately.sinks.get(name).unwrap_or(&none);
     let queue = seen.queues.iter().find(|queue| queue.sink == name);
-    let mean =
-        (!tally.took_ms.is_empty()).then(|| tally.took_ms.iter().sum::<i64>() as f64 / tally.took_ms.len() as f64);
+    let total_ms: i64 = tally.took.iter().map(|(_, ms)| ms).sum();
+    let mean = (!tally.took.is_empty()).then(|| total_ms as f64 / tally.took.len() as f64);
     let failure_ratio = ratio(tally.failed, tally.delivered + tally.failed);
     let outage = queue.and_then(|queue| queue.outage.clone());
     SinkHealth {
@@ -495,7 +495,7 @@ mod tests {
             ..SourceTally::default()
         };
         let sources = BTreeMap::from([("github".to_owned(), tally)]);
-        Seen { lately: Lately { sources, ..Lately::default() }, ..Seen::default() }
+        Seen { lately: Arc::new(Lately { sources, ..Lately::default() }), ..Seen::default() }
     }
 
     fn kinds(report: &Report) -> Vec<&str> {
@@ -536,7 +536,7 @@ mod tests {
         assert_eq!(kinds(&report), ["hookbell_source_silent"], "its own limit");
         assert_eq!(report.problems[0].since, NOW.minus(MINUTE * 6));
         let mut quiet = seen(0, MINUTE, MINUTE, 0);
-        quiet.lately = Lately::default();
+        quiet.lately = Arc::default();
         quiet.last_heard.insert("github".to_owned(), NOW.minus(MINUTE * 60 * 24 * 30));
         assert_eq!(judged(&quiet).sources[0].last_received, Some(NOW.minus(MINUTE * 60 * 24 * 30)));
     }
@@ -551,10 +551,10 @@ mod tests {
             assert_eq!(report.problems.len(), problems, "{failed} of {count}");
         }
         let mut given_up = seen(1, MINUTE, MINUTE, 1);
-        given_up.lately.sources.values_mut().for_each(|tally| tally.dead = 1);
+        Arc::make_mut(&mut given_up.lately).sources.values_mut().for_each(|tally| tally.dead = 1);
         assert_eq!(kinds(&judged(&given_up)), ["hookbell_source_failing"], "one that was given up is enough");
         let tally = SinkTally { delivered: 9, failed: 3, dead: 1, ..SinkTally::default() };
-        given_up.lately.sinks.insert("slack".to_owned(), tally);
+        Arc::make_mut(&mut given_up.lately).sinks.insert("slack".to_owned(), tally);
         let report = judged(&given_up);
         assert_eq!(kinds(&report), ["hookbell_sink_failing"], "the sink explains it");
         assert_eq!(report.explained[0].kind, "hookbell_source_failing");

@@ -71,7 +71,7 @@ impl Findings {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn look(reader: &Reader, lately: Lately, now: Timestamp) -> Result<Seen, StoreError> {
+pub fn look(reader: &Reader, lately: Arc<Lately>, now: Timestamp) -> Result<Seen, StoreError> {
     Ok(Seen {
         lately,
         queues: reader.queues()?,
@@ -92,7 +92,7 @@ fn heard_before(reader: &Reader, terms: &Terms, lately: &Lately) -> Result<BTree
 /// # Errors
 /// When it cannot be read.
 pub fn from_database(reader: &Reader, terms: &Terms, now: Timestamp) -> Result<Report, StoreError> {
-    let lately = reader.lately(now)?;
+    let lately = Arc::new(reader.lately(now)?);
     let last_heard = heard_before(reader, terms, &lately)?;
     let seen = Seen { last_heard, ..look(reader, lately, now)? };
     Ok(health::judge(terms, &seen, &[], now))
@@ -130,7 +130,7 @@ struct Kept {
     /// How long the look took.
     cost: Duration,
     commits: u64,
-    lately: Lately,
+    lately: Arc<Lately>,
     heard: BTreeMap<String, Timestamp>,
 }
 
@@ -203,7 +203,7 @@ impl Watch {
         };
         if kept.as_ref().is_none_or(is_old) {
             let begun = Instant::now();
-            let lately = reader.lately(now)?;
+            let lately = Arc::new(reader.lately(now)?);
             let cost = begun.elapsed();
             // What is too far back to be seen now was seen before.
             let mut heard = match kept.take() {

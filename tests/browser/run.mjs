@@ -5,6 +5,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { checks } from './checks.mjs';
 import { launch } from './chrome.mjs';
 import { STORY, RULES, guid } from './fixtures.mjs';
 import { Hookbell, until } from './hookbell.mjs';
@@ -31,24 +32,8 @@ const fresh = join(given.work, 'pictures');
 rmSync(fresh, { recursive: true, force: true });
 mkdirSync(fresh, { recursive: true });
 
-let passed = 0;
-let failed = 0;
 const started = Date.now();
-
-/** Does one check and says how it went. What it returns stands in the line. */
-async function check(name, judge) {
-    const since = Date.now();
-    try {
-        const said = await judge();
-        passed += 1;
-        console.log(`ok      ${name}${said ? `: ${said}` : ''} (${((Date.now() - since) / 1000).toFixed(1)} s)`);
-    } catch (error) {
-        failed += 1;
-        const words = String(error?.message ?? error).replaceAll('\n', '\n        ');
-        console.log(`FAILED  ${name}: ${words}`);
-        if (!(error instanceof Error) || /is not a function|undefined|not defined/.test(error.message)) console.log(error);
-    }
-}
+const { check, tally } = checks();
 
 let browser;
 let home;
@@ -85,7 +70,7 @@ try {
         }
     });
 } catch (error) {
-    failed += 1;
+    tally.failed += 1;
     console.log(`FAILED  ${error.stack ?? error}`);
 } finally {
     await browser?.close();
@@ -93,5 +78,5 @@ try {
     await guarded?.stop();
 }
 console.log(`panel in a browser: ${((Date.now() - started) / 1000).toFixed(0)} s`);
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed ? 1 : 0;
+console.log(`${tally.passed} passed, ${tally.failed} failed`);
+process.exitCode = tally.failed ? 1 : 0;

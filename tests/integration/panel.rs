@@ -4,6 +4,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    time::Instant,
 };
 
 use serde_json::{Value, json};
@@ -197,7 +198,16 @@ fn every_answer_is_as_the_description_says() {
         let value = serde_json::from_str(&answer.body).expect("JSON");
         assert_eq!(differs(&value, error, &document, ""), None, "{method} {path}");
     }
-    assert_eq!(ask(panel, "POST", "/api/bell/ring", &[("Content-Type", "application/json")], "{").status, 400);
+    let json = [("Content-Type", "application/json")];
+    for (path, body, status) in [
+        ("/api/bell/ring", "{", 400),
+        ("/api/bell/ring", "{\"cue\":\"no such\"}", 422),
+        ("/api/bell/mute", "{\"minutes\":\"soon\"}", 422),
+        ("/api/bell/mute", "{\"minutes\":-1}", 422),
+        ("/api/bell/mute", "{\"minutes\":\"5\"}", 200),
+    ] {
+        assert_eq!(ask(panel, "POST", path, &json, body).status, status, "{path} {body}");
+    }
     assert!(service.terminate().success());
 }
 
@@ -505,7 +515,10 @@ fn next(stream: &mut impl BufRead, kind: &str) -> (String, Value) {
 /// The next that is of one of these kinds.
 fn next_of(stream: &mut impl BufRead, kinds: &[&str]) -> (String, String, Value) {
     let (mut id, mut event) = (String::new(), String::new());
+    let deadline = Instant::now() + PATIENCE;
     loop {
+        // The stream itself goes on saying that there is nothing.
+        assert!(Instant::now() < deadline, "none of {kinds:?} came within {PATIENCE:?}");
         let mut line = String::new();
         assert!(stream.read_line(&mut line).expect("a line") > 0, "the stream has ended");
         let line = line.trim_end();
@@ -536,8 +549,7 @@ fn what_happens_is_told_as_it_happens_and_nothing_is_missed_by_who_comes_back() 
     home.configure(&slack.url, "");
     let service = home.start(&["run"]);
     let mut stream = open(&service.panel, None);
-    next(&mut stream, "reset");
-    // The first look remembers what there is, and says so; what changes from then on is told.
+    // From here on what changes is told.
     next(&mut stream, "reset");
     act(&service.panel, "/api/bell/mute", &json!({}));
     let (_, desk) = next(&mut stream, "desk");

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { checks } from '../browser/checks.mjs';
 import { Hookbell, ask, freePort, json, pause, until } from '../browser/hookbell.mjs';
 
 const { values: given } = parseArgs({ options: { binary: { type: 'string' }, prometheus: { type: 'string' }, root: { type: 'string' } } });
@@ -65,19 +66,7 @@ const RESULTS = ['accepted', 'duplicate', 'refused', 'limited', 'unavailable'];
 const OUTCOMES = ['done', 'skipped', 'retry', 'dead'];
 const STATES = ['due', 'leased', 'dead'];
 
-let passed = 0;
-let failed = 0;
-async function check(name, judge) {
-    const since = Date.now();
-    try {
-        const said = await judge();
-        passed += 1;
-        console.log(`ok      ${name}${said ? `: ${said}` : ''} (${((Date.now() - since) / 1000).toFixed(1)} s)`);
-    } catch (error) {
-        failed += 1;
-        console.log(`FAILED  ${name}: ${String(error?.message ?? error).replaceAll('\n', '\n        ')}`);
-    }
-}
+const { check, tally } = checks();
 
 function promtool(words, input) {
     const { status, stdout, stderr, error } = spawnSync(join(given.prometheus, 'promtool'), words, { input, encoding: 'utf8' });
@@ -387,7 +376,7 @@ scrape_configs:
         if (code !== 0) throw new Error(`exit ${code}`);
     });
 } catch (error) {
-    failed += 1;
+    tally.failed += 1;
     console.log(`FAILED  ${error.stack ?? error}`);
 } finally {
     if (prometheus && prometheus.exitCode === null) {
@@ -399,8 +388,8 @@ scrape_configs:
     await home?.stop();
     rmSync(work, { recursive: true, force: true });
 }
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed ? 1 : 0;
+console.log(`${tally.passed} passed, ${tally.failed} failed`);
+process.exitCode = tally.failed ? 1 : 0;
 
 function asText(dashboard) {
     return questions(dashboard).map(([, expression]) => expression).join('\n');
