@@ -6,6 +6,7 @@
 mod address;
 mod panel;
 mod sinks;
+mod tunnel;
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +39,7 @@ use crate::{
     systemd,
     threads::{self, Stop, Wake},
     time::{Clock, SystemClock},
-    tunnel::{self, Tunnel, quick::Quick},
+    tunnel::{Tunnel, quick::Quick},
     work::{
         self, Lane, LaneParts, Pulse, Router, Sender, Upkeep,
         control::{self, Control, ControlStop},
@@ -71,8 +72,6 @@ const TELL_AGAIN: Duration = Duration::from_secs(30);
 const WATCHDOG_SHARE: u32 = 3;
 /// The cue for a sink that is left alone because it keeps failing.
 const SINK_DOWN: &str = "sink_down";
-/// The cue for a tunnel that is not connected.
-const TUNNEL_DOWN: &str = "tunnel_down";
 /// Before the worker is told again when none was there: asking at each delivery would cost the door more than storing it.
 const NOBODY_LISTENS: Duration = Duration::from_secs(1);
 
@@ -273,10 +272,11 @@ impl Daemon {
         let after_crash = self.store.begin_work(longest_waits(settings)).map_err(StartError::Store)?;
         self.tell_of_orphans(settings);
         let bell = self.start_bell(settings, clock)?;
-        let tunnel = self.start_tunnel_watcher(settings, &bell)?;
-        let (vitals_wake, mut lanes, findings) = (self.new_wake(), Vec::new(), Findings::default());
-        let parts =
-            sinks::Parts { store: self.store.clone(), bell: bell.clone(), client: Client::new(), clock: clock.clone() };
+        let client = Client::new();
+        let findings = Findings::default();
+        let tunnel = self.start_tunnel_watchers(settings, (&bell, &client, clock), &findings.wake())?;
+        let (vitals_wake, mut lanes) = (self.new_wake(), Vec::new());
+        let parts = sinks::Parts { store: self.store.clone(), bell: bell.clone(), client, clock: clock.clone() };
         let mut senders = BTreeMap::new();
         for (name, sink) in &settings.sinks {
             let wakes: Vec<Wake> = (0..sink.concurrency).map(|_| self.new_wake()).collect();
@@ -377,17 +377,6 @@ impl Daemon {
             Err(error) => log::warn!("nobody listens to the button: {error}"),
         }
         Ok(bell)
-    }
-
-    fn start_tunnel_watcher(&mut self, settings: &Settings, bell: &Bell) -> Result<Tunnel, StartError> {
-        let tunnel = Tunnel::default();
-        if let Some(metrics) = settings.tunnel_metrics {
-            let (desk, ends) = (bell.clone(), (self.new_wake(), self.stop.clone()));
-            let on_down = Box::new(move || drop(desk.ring(Ring::now(TUNNEL_DOWN, Severity::Failure))));
-            let watcher = tunnel::Watcher::new(metrics, tunnel.clone(), ends, on_down);
-            self.spawn("tunnel", move || watcher.run())?;
-        }
-        Ok(tunnel)
     }
 
     /// What is owed to a sink that the configuration no longer has waits until it has it again; that must not be silent.

@@ -1,6 +1,9 @@
-//! Whether the tunnel is connected, as cloudflared says itself at its `/ready`. Owns when it counts as down, and what
-//! repairs it; refuses to start or mend it. [`quick`] is the one tunnel that is ours to start.
+//! Whether the tunnel is connected, as cloudflared says itself at its `/ready` and as a [`canary`] finds out. Owns when it
+//! counts as down, and what repairs it; refuses to start or mend it. [`quick`] is the one tunnel that is ours to start.
+//!
+//! Each of the two can be there without the other. Down is when either says so, and up again when neither does.
 
+pub mod canary;
 pub mod quick;
 
 use std::{
@@ -61,10 +64,20 @@ pub fn remedy() -> &'static str {
     }
 }
 
-/// What the watcher has seen, for whoever shows it. Clones share it.
+/// What the watchers have seen, for whoever shows it. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Tunnel(Arc<Mutex<Seen>>);
+pub struct Tunnel(Arc<Mutex<Known>>);
 
+#[derive(Debug, Default)]
+struct Known {
+    cloudflared: Seen,
+    /// `None`: there is none.
+    canary: Option<canary::Seen>,
+    /// Who is woken when it comes back.
+    back: Vec<Wake>,
+}
+
+/// What cloudflared says.
 #[derive(Debug, Default)]
 enum Seen {
     /// Nobody looks.
@@ -78,36 +91,87 @@ enum Seen {
     Ill { since: Instant, is_down: bool, why: String },
 }
 
+/// What is wrong, for [`Tunnel::report`].
+struct Ill {
+    since: Instant,
+    why: String,
+    /// `None`: cloudflared's.
+    remedy: Option<String>,
+}
+
+impl Known {
+    fn is_down(&self) -> bool {
+        let is_down = matches!(self.cloudflared, Seen::Ill { is_down: true, .. });
+        is_down || self.canary.as_ref().is_some_and(|canary| canary.down().is_some())
+    }
+
+    /// The state, how many connections there are, what is wrong, and the canary.
+    fn describe(&self) -> (&'static str, Option<u64>, Option<Ill>, Option<Value>) {
+        let canary = self.canary.as_ref();
+        let missing = canary.and_then(canary::Seen::down);
+        let connections = if let Seen::Connected(connections) = self.cloudflared { Some(connections) } else { None };
+        let (state, ill) = match (&self.cloudflared, missing) {
+            // Of two reasons cloudflared's own is the nearer one.
+            (Seen::Ill { since, is_down, why }, missing) => {
+                let state = if *is_down || missing.is_some() { "down" } else { "not connected" };
+                let since = missing.map_or(*since, |missing| missing.since.min(*since));
+                (state, Some(Ill { since, why: why.clone(), remedy: None }))
+            }
+            (_, Some(missing)) => {
+                let (why, remedy) = (missing.why.clone(), Some(missing.remedy.clone()));
+                ("down", Some(Ill { since: missing.since, why, remedy }))
+            }
+            (Seen::Connected(_), None) => ("connected", None),
+            (Seen::Unwatched, None) if canary.is_none() => ("not watched", None),
+            (Seen::Unseen | Seen::Unwatched, None) => match canary.is_some_and(canary::Seen::has_come_back) {
+                true => ("connected", None),
+                false => ("unknown", None),
+            },
+        };
+        (state, connections, ill, canary.map(canary::Seen::report))
+    }
+}
+
 impl Tunnel {
-    /// Not connected for a minute or longer.
+    /// Not connected for a minute or longer, or nothing comes through.
     pub fn is_down(&self) -> bool {
-        matches!(*lock(&self.0), Seen::Ill { is_down: true, .. })
+        lock(&self.0).is_down()
+    }
+
+    /// From now on this is woken whenever the tunnel has been down and is not any more.
+    pub fn when_back(&self, wake: Wake) {
+        lock(&self.0).back.push(wake);
+    }
+
+    /// Takes down what one watcher has seen. Says whether the tunnel is down by that, and was not before.
+    fn learn(&self, seen: impl FnOnce(&mut Known)) -> bool {
+        let mut known = lock(&self.0);
+        let was_down = known.is_down();
+        seen(&mut known);
+        let is_down = known.is_down();
+        if was_down && !is_down {
+            known.back.iter().for_each(Wake::wake);
+        }
+        is_down && !was_down
     }
 
     /// For `status`: `state` is `not watched`, `unknown`, `connected`, `not connected` (for less than a minute) or `down`.
     pub fn report(&self) -> Value {
-        let (state, connections, ill) = match &*lock(&self.0) {
-            Seen::Unwatched => ("not watched", None, None),
-            Seen::Unseen => ("unknown", None, None),
-            Seen::Connected(connections) => ("connected", Some(*connections), None),
-            Seen::Ill { since, is_down, why } => {
-                let state = if *is_down { "down" } else { "not connected" };
-                // Counted back from now: the clock may have been wrong then.
-                (state, None, Some((SystemClock.wall().minus(since.elapsed()), why.clone())))
-            }
-        };
+        let (state, connections, ill, canary) = lock(&self.0).describe();
         json!({
             "state": state,
             "connections": connections,
-            "since": ill.as_ref().map(|(since, _)| since),
-            "remedy": ill.as_ref().map(|_| remedy()),
-            "why": ill.map(|(_, why)| why),
+            // Counted back from now: the clock may have been wrong then.
+            "since": ill.as_ref().map(|ill| SystemClock.wall().minus(ill.since.elapsed())),
+            "remedy": ill.as_ref().map(|ill| ill.remedy.as_deref().unwrap_or_else(|| remedy())),
+            "why": ill.map(|ill| ill.why),
+            "canary": canary,
             "installed": program().is_some(),
         })
     }
 }
 
-/// Asks again and again. [`Watcher::run`] is the thread.
+/// Asks cloudflared again and again. [`Watcher::run`] is the thread.
 pub struct Watcher {
     metrics: SocketAddr,
     client: Client,
@@ -128,7 +192,7 @@ impl Watcher {
         (wake, stop): (Wake, Stop),
         on_down: Box<dyn Fn() + Send>,
     ) -> Watcher {
-        *lock(&tunnel.0) = Seen::Unseen;
+        lock(&tunnel.0).cloudflared = Seen::Unseen;
         let client = Client::with_timeout(ANSWER_WITHIN);
         Watcher { metrics, client, tunnel, wake, stop, on_down, every: EVERY, down_after: DOWN_AFTER }
     }
@@ -143,28 +207,39 @@ impl Watcher {
     }
 
     fn see(&self, asked: Result<u64, String>) {
-        let mut seen = lock(&self.tunnel.0);
-        let was_down = matches!(*seen, Seen::Ill { is_down: true, .. });
-        match asked {
-            Ok(connections) => {
-                *seen = Seen::Connected(connections);
-                if was_down {
-                    log::info!("tunnel: connected again connections={connections}");
+        let mut told = None;
+        let went_down = self.tunnel.learn(|known| {
+            let before = match &known.cloudflared {
+                Seen::Ill { since, is_down, .. } => Some((*since, *is_down)),
+                Seen::Unwatched | Seen::Unseen | Seen::Connected(_) => None,
+            };
+            match asked {
+                Ok(connections) => {
+                    known.cloudflared = Seen::Connected(connections);
+                    if let (Some(_), Some(canary)) = (before, &known.canary) {
+                        canary.hurry();
+                    }
+                    if let Some((_, true)) = before {
+                        log::info!("tunnel: connected again connections={connections}");
+                    }
+                }
+                Err(why) => {
+                    let (since, was_down) = before.unwrap_or_else(|| (Instant::now(), false));
+                    let is_down = was_down || since.elapsed() >= self.down_after;
+                    if is_down && !was_down {
+                        told = Some((since.elapsed().as_secs(), why.clone()));
+                    }
+                    known.cloudflared = Seen::Ill { since, is_down, why };
                 }
             }
-            Err(why) => {
-                let since = if let Seen::Ill { since, .. } = *seen { since } else { Instant::now() };
-                let is_down = was_down || since.elapsed() >= self.down_after;
-                *seen = Seen::Ill { since, is_down, why: why.clone() };
-                // What is told of it may ask how it is.
-                drop(seen);
-                if is_down && !was_down {
-                    let seconds = since.elapsed().as_secs();
-                    let absent = if program().is_none() { " (cloudflared is not installed)" } else { "" };
-                    log::error!("tunnel: down for {seconds} s: {why}{absent}; nothing reaches the door; {}", remedy());
-                    (self.on_down)();
-                }
-            }
+        });
+        if let Some((seconds, why)) = told {
+            let absent = if program().is_none() { " (cloudflared is not installed)" } else { "" };
+            log::error!("tunnel: down for {seconds} s: {why}{absent}; nothing reaches the door; {}", remedy());
+        }
+        // Not under the lock: what is told of it may ask how it is.
+        if went_down {
+            (self.on_down)();
         }
     }
 }
@@ -224,5 +299,79 @@ mod tests {
         wake.wake();
         drop(listener);
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn down_is_when_either_says_so_and_up_when_neither_does() {
+        use super::canary::{Canary, Flight};
+        let (tunnel, returned, hurry) = (Tunnel::default(), Wake::new(), Wake::new());
+        tunnel.when_back(returned.clone());
+        let (downs, down) = mpsc::channel();
+        let tell = || -> Box<dyn Fn() + Send> {
+            let downs = downs.clone();
+            Box::new(move || downs.send(()).unwrap())
+        };
+        let metrics = ([127, 0, 0, 1], 9).into();
+        let mut watcher = Watcher::new(metrics, tunnel.clone(), (Wake::new(), Stop::new()), tell());
+        watcher.down_after = Duration::ZERO;
+        let fly = Box::new(|| Flight::Unknown);
+        let every = Duration::from_secs(60);
+        let canary = Canary::new(every, fly, tunnel.clone(), (hurry.clone(), Stop::new()), tell());
+        let flies = |is_back: bool| {
+            canary.see(&match is_back {
+                true => Flight::Back(Duration::from_millis(84)),
+                false => Flight::Missing { why: "a page".to_owned(), remedy: "mend it".to_owned() },
+            });
+        };
+        let report = || {
+            let report = tunnel.report();
+            let text = |key: &str| report[key].as_str().unwrap_or_default().to_owned();
+            (text("state"), report["connections"].as_u64(), text("why"))
+        };
+        let is = |state: &str, connections: Option<u64>, why: &str| (state.to_owned(), connections, why.to_owned());
+        assert_eq!(report(), is("unknown", None, ""));
+        watcher.see(Ok(4));
+        flies(true);
+        assert_eq!(report(), is("connected", Some(4), ""));
+
+        // Connected, and yet nothing comes through.
+        flies(false);
+        flies(false);
+        assert_eq!(report(), is("down", Some(4), "a page"));
+        assert_eq!(tunnel.report()["remedy"], "mend it");
+        assert_eq!(down.try_iter().count(), 1);
+        // Then cloudflared says so, too, which is the nearer reason and no further news.
+        watcher.see(Err("no connection".to_owned()));
+        assert_eq!(report(), is("down", None, "no connection"));
+        assert_ne!(tunnel.report()["remedy"], "mend it");
+        assert_eq!(down.try_iter().count(), 0);
+        assert!(!hurry.wait(Duration::ZERO));
+        watcher.see(Ok(1));
+        assert!(hurry.wait(Duration::ZERO), "whether it is over is asked at once");
+        assert_eq!(report(), is("down", Some(1), "a page"));
+        assert!(!returned.wait(Duration::ZERO));
+        flies(true);
+        assert_eq!(report(), is("connected", Some(1), ""));
+        assert!(returned.wait(Duration::ZERO) && !tunnel.is_down());
+
+        // The other way round.
+        watcher.see(Err("no connection".to_owned()));
+        assert_eq!(down.try_iter().count(), 1);
+        flies(false);
+        flies(false);
+        flies(true);
+        assert!(tunnel.is_down() && !returned.wait(Duration::ZERO), "cloudflared still says so");
+        watcher.see(Ok(1));
+        assert!(!tunnel.is_down() && returned.wait(Duration::ZERO));
+        assert_eq!(down.try_iter().count(), 0);
+
+        // For a while only cloudflared waits.
+        watcher.down_after = Duration::from_secs(3600);
+        watcher.see(Err("no connection".to_owned()));
+        assert_eq!(report(), is("not connected", None, "no connection"));
+        flies(false);
+        flies(false);
+        assert_eq!(report(), is("down", None, "no connection"));
+        assert_eq!(down.try_iter().count(), 1);
     }
 }

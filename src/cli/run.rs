@@ -53,7 +53,9 @@ pub(super) fn with_quick_tunnel(global: &Global) -> Result<(), Failure> {
         settings.door.listen = Listen::Tcp((Ipv4Addr::LOCALHOST, 0).into());
     }
     let metrics = quick::free_address().map_err(|error| Failure::Failed(format!("no free port: {error}")))?;
-    settings.tunnel_metrics.get_or_insert(metrics);
+    settings.tunnel.metrics.get_or_insert(metrics);
+    // A name that the configuration has leads elsewhere.
+    settings.tunnel.canary.iter_mut().for_each(|canary| canary.public_url = None);
     let mut daemon = start(&settings, Roles::All)?;
     let sources: Vec<String> = settings.sources.keys().cloned().collect();
     let started = daemon.start_quick_tunnel(program, metrics, move |url| announce(url, &sources));

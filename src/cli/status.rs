@@ -158,9 +158,10 @@ fn tunnel(tunnel: &Value) -> Option<String> {
     let text = |key: &str| table::printable(tunnel[key].as_str().unwrap_or_default());
     let is_absent = tunnel["installed"].as_bool() == Some(false);
     Some(match tunnel["state"].as_str()? {
-        "connected" => match tunnel["connections"].as_u64()? {
-            1 => "tunnel: connected (1 connection)".to_owned(),
-            many => format!("tunnel: connected ({many} connections)"),
+        "connected" => match tunnel["connections"].as_u64() {
+            Some(1) => "tunnel: connected (1 connection)".to_owned(),
+            Some(many) => format!("tunnel: connected ({many} connections)"),
+            None => "tunnel: connected".to_owned(),
         },
         "not watched" if is_absent => {
             format!("tunnel: none; cloudflared is not installed. To let the world in, {}", crate::tunnel::INSTALL)
@@ -171,6 +172,27 @@ fn tunnel(tunnel: &Value) -> Option<String> {
             format!("tunnel: {state} since {}: {}{absent}\n  {}", text("since"), text("why"), text("remedy"))
         }
         _ => "tunnel: not looked at yet".to_owned(),
+    })
+}
+
+/// Whether the last that went out to the public URL came back.
+fn canary(tunnel: &Value) -> Option<String> {
+    let canary = Some(&tunnel["canary"]).filter(|canary| canary.is_object())?;
+    let last = canary["round_trip_ms"].as_i64().map(|ms| {
+        let at = table::printable(canary["at"].as_str().unwrap_or_default());
+        format!("there and back in {ms} ms, at {at}")
+    });
+    let missing = canary["missing"].as_u64().unwrap_or(0);
+    Some(match (missing, last) {
+        (0, Some(last)) => format!("  canary: {last}"),
+        (0, None) => "  canary: none has come back yet".to_owned(),
+        (missing, last) => {
+            let last = last.map_or("none has come back yet".to_owned(), |last| format!("the last one was {last}"));
+            // What the line above says already.
+            let why = canary["why"].as_str().filter(|why| tunnel["why"] != **why);
+            let why = why.map(|why| format!(": {}", table::printable(why))).unwrap_or_default();
+            format!("  canary: {missing} missing in a row, {last}{why}")
+        }
     })
 }
 
@@ -187,7 +209,8 @@ fn print(report: &Report) -> Result<(), Failure> {
     if let Some(trouble) = report.service.pointer("/storage").and_then(Value::as_str) {
         print_line(&format!("storage: {trouble}"))?;
     }
-    if let Some(line) = tunnel(&report.service["tunnel"]) {
+    let watched = &report.service["tunnel"];
+    for line in [tunnel(watched), canary(watched)].into_iter().flatten() {
         print_line(&line)?;
     }
     for line in desk(&report.service["bell"]) {
@@ -254,6 +277,26 @@ mod tests {
             "{down}"
         );
         assert_eq!(with("unknown", json!(null), true), "tunnel: not looked at yet");
+        assert_eq!(with("connected", json!(null), true), "tunnel: connected", "only the canary says so");
         assert_eq!(said(json!(null)), "", "a service of an earlier version");
+    }
+
+    #[test]
+    fn the_canary_in_words() {
+        let said = |canary: Value| super::canary(&json!({ "why": "no tunnel", "canary": canary })).unwrap_or_default();
+        let with = |ms: Value, at: Value, missing: u32, why: Value| {
+            said(json!({ "round_trip_ms": ms, "at": at, "missing": missing, "why": why }))
+        };
+        let at = || json!("2026-11-22T10:00:00.000Z");
+        assert_eq!(said(json!(null)), "");
+        assert_eq!(with(json!(null), json!(null), 0, json!(null)), "  canary: none has come back yet");
+        let last = "there and back in 84 ms, at 2026-11-22T10:00:00.000Z";
+        assert_eq!(with(json!(84), at(), 0, json!(null)), format!("  canary: {last}"));
+        assert_eq!(
+            with(json!(84), at(), 1, json!("a page\u{1b}")),
+            format!("  canary: 1 missing in a row, the last one was {last}: a page\u{fffd}")
+        );
+        let known = with(json!(null), json!(null), 2, json!("no tunnel"));
+        assert_eq!(known, "  canary: 2 missing in a row, none has come back yet", "why stands in the line above");
     }
 }

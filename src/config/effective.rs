@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AllowFrom, Door, GitHub, Health, Listen, Order, Panel, Repeats, Retry, Settings, Sink, SinkKind, Source, Store,
+    Tunnel,
     value::{show_duration, show_size},
 };
 use crate::{
@@ -19,8 +20,7 @@ pub const HIDDEN: &str = "(hidden)";
 
 /// The settings under the keys of the file, secrets hidden.
 pub fn effective_json(settings: &Settings) -> Value {
-    let Settings { file, door, store, sources, sinks, zone, rules, bell, github, panel, health, tunnel_metrics } =
-        settings;
+    let Settings { file, door, store, sources, sinks, zone, rules, bell, github, panel, health, tunnel } = settings;
     let GitHub { api } = github;
     let named = |(name, value): (&String, Value)| (name.clone(), value);
     json!({
@@ -30,7 +30,7 @@ pub fn effective_json(settings: &Settings) -> Value {
         "github": { "api": api },
         "panel": panel_json(panel),
         "health": health_json(health),
-        "tunnel": { "metrics": tunnel_metrics.map(|address| address.to_string()).unwrap_or_default() },
+        "tunnel": tunnel_json(tunnel),
         "sources": sources.iter().map(|(name, source)| named((name, source_json(source)))).collect::<Map<_, _>>(),
         "sinks": sinks.iter().map(|(name, sink)| named((name, sink_json(sink)))).collect::<Map<_, _>>(),
         "schedule": { "time_zone": zone.name() },
@@ -149,6 +149,14 @@ fn health_json(health: &Health) -> Value {
         "failing_ratio": failing_ratio,
         "undelivered_after": show_duration(*undelivered_after),
         "tell_after": tell_after.map_or_else(|| "never".to_owned(), show_duration),
+    })
+}
+
+fn tunnel_json(tunnel: &Tunnel) -> Value {
+    let Tunnel { metrics, canary } = tunnel;
+    json!({
+        "metrics": metrics.map(|address| address.to_string()).unwrap_or_default(),
+        "canary": canary.as_ref().map(|canary| show_duration(canary.every)).unwrap_or_default(),
     })
 }
 

@@ -26,7 +26,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::Read,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -150,8 +150,8 @@ pub struct Settings {
     pub panel: Panel,
     /// When something is not well.
     pub health: Health,
-    /// Where cloudflared says how it is, `[tunnel] metrics`; `None`: it is not asked.
-    pub tunnel_metrics: Option<std::net::SocketAddr>,
+    /// How the tunnel is watched.
+    pub tunnel: Tunnel,
     /// The endpoints, by name.
     pub sources: BTreeMap<String, Source>,
     /// The destinations, by name.
@@ -162,6 +162,24 @@ pub struct Settings {
     pub rules: Vec<Rule>,
     /// The desk.
     pub bell: bell::Settings,
+}
+
+/// `[tunnel]`
+#[derive(Clone, Debug)]
+pub struct Tunnel {
+    /// Where cloudflared says how it is; `None`: it is not asked.
+    pub metrics: Option<SocketAddr>,
+    /// `None`: there is none.
+    pub canary: Option<Canary>,
+}
+
+/// `[tunnel] canary`
+#[derive(Clone, Debug)]
+pub struct Canary {
+    /// How often one is sent.
+    pub every: Duration,
+    /// Where to: `[door] public_url`. `None`: where the quick tunnel is reached, once that is known.
+    pub public_url: Option<String>,
 }
 
 /// `[door]`

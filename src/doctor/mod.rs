@@ -123,7 +123,7 @@ pub fn run(patient: &Patient<'_>, tell: &mut dyn FnMut(Check)) {
             shown.extend(date.map(|date| Shown::now(name, date)));
         }
     }
-    tell(tunnel::look(settings.tunnel_metrics));
+    tell(tunnel::look(settings.tunnel.metrics));
     let (check, date) = public::look(settings, &client, service.is_running);
     tell(check);
     shown.extend(date.map(|date| Shown::now("the public URL", date)));

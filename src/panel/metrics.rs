@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use serde_json::Value;
+
 use super::{
     api::{Api, Problem},
     live::Live,
@@ -131,11 +133,25 @@ pub(super) fn metrics(api: &Api, live: &Live) -> Result<String, Problem> {
     let tunnel = parts.tunnel.report();
     if let Some(state @ ("connected" | "down" | "not connected")) = tunnel["state"].as_str() {
         let is_up = f64::from(u8::from(state == "connected"));
-        text.one("hookbell_tunnel_up", "gauge", "Whether cloudflared says that it is connected.", is_up);
+        let help = "Whether the tunnel is connected, by what cloudflared and the canary say.";
+        text.one("hookbell_tunnel_up", "gauge", help, is_up);
     }
+    canary(&mut text, &tunnel["canary"]);
     text.one("hookbell_live_streams", "gauge", "Pages that are open.", live.streams() as f64);
     process(&mut text);
     Ok(text.0)
+}
+
+/// Where there is one.
+fn canary(text: &mut Text, canary: &Value) {
+    if let Some(missing) = canary["missing"].as_f64() {
+        let help = "Questions to the public URL in a row that did not come back.";
+        text.one("hookbell_canary_missing", "gauge", help, missing);
+    }
+    if let Some(ms) = canary["round_trip_ms"].as_f64() {
+        let help = "How long the last one took that came back, there and back.";
+        text.one("hookbell_canary_round_trip_seconds", "gauge", help, ms / 1000.0);
+    }
 }
 
 /// How the door's answers and a sink's attempts are counted.
@@ -267,6 +283,21 @@ mod tests {
             "h_bucket{s=\"x\",le=\"0.5\"} 0\nh_bucket{s=\"x\",le=\"1\"} 1\nh_bucket{s=\"x\",le=\"+Inf\"} 1\n\
              h_sum{s=\"x\"} 0.6\nh_count{s=\"x\"} 1\n"
         );
+    }
+
+    #[test]
+    fn the_canary_is_there_where_it_flies() {
+        let said = |value: Value| {
+            let mut text = Text::default();
+            canary(&mut text, &value);
+            text.0
+        };
+        assert_eq!(said(Value::Null), "");
+        let unseen = said(serde_json::json!({ "missing": 1, "round_trip_ms": null }));
+        assert!(unseen.contains("\nhookbell_canary_missing 1\n") && !unseen.contains("round_trip"), "{unseen}");
+        let back = said(serde_json::json!({ "missing": 0, "round_trip_ms": 84 }));
+        assert!(back.contains("\nhookbell_canary_missing 0\n"), "{back}");
+        assert!(back.contains("\nhookbell_canary_round_trip_seconds 0.084\n"), "{back}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Pulse {
     pub store: Store,
     /// Every sink's.
     pub lanes: Vec<Arc<Lane>>,
-    /// What cloudflared says.
+    /// How the tunnel is.
     pub tunnel: Tunnel,
     /// The desk.
     pub bell: Bell,

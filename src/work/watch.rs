@@ -140,7 +140,7 @@ pub struct Watch {
     pub store: Store,
     /// What counts as not well.
     pub terms: Terms,
-    /// What cloudflared says.
+    /// How the tunnel is.
     pub tunnel: Tunnel,
     /// The desk.
     pub bell: Bell,

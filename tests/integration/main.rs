@@ -8,6 +8,7 @@ mod keys;
 mod addresses;
 mod again;
 mod breaker;
+mod canary;
 mod commands;
 mod crash;
 mod desk;

@@ -52,6 +52,8 @@ const FAMILIES = [
     ['hookbell_bell_edges_total', 'counter', []],
     ['hookbell_bell_edges_late_seconds', 'histogram', []],
     ['hookbell_tunnel_up', 'gauge', [], 'maybe'],
+    ['hookbell_canary_missing', 'gauge', [], 'maybe'],
+    ['hookbell_canary_round_trip_seconds', 'gauge', [], 'maybe'],
     ['hookbell_health_status', 'gauge', []],
     ['hookbell_live_streams', 'gauge', []],
     ['process_cpu_seconds_total', 'counter', []],

@@ -1,13 +1,13 @@
 //! `[door]`, `[store]`, `[github]`, `[tunnel]`, `[panel]` and `[health]`: what listens, what keeps, what is asked.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
-use super::Around;
+use super::{Around, ends::PublicUrl};
 use crate::config::{
-    Door, GitHub, Health, Listen, Panel, Secrets, Store, address,
+    Canary, Door, GitHub, Health, Listen, Panel, Secrets, Store, Tunnel, address,
     problem::{Fault, Report},
     raw::{Node, Section},
     secret::{self, Found, Origin},
@@ -36,13 +36,30 @@ pub(super) fn github(mut section: Section<'_>, report: &mut Report) -> GitHub {
 }
 
 /// `[tunnel]`
-pub(super) fn tunnel(mut section: Section<'_>, report: &mut Report) -> Option<SocketAddr> {
+pub(super) fn tunnel(
+    mut section: Section<'_>,
+    public_url: PublicUrl<'_>,
+    around: &Around<'_>,
+    report: &mut Report,
+) -> Tunnel {
     let metrics = section.read("metrics", report, |node| match node.text()? {
         "" => Ok(None),
         text => address::socket_address(text).map(Some),
     });
+    let canary = section.read("canary", report, |node| match node.text() {
+        Ok("") => Ok(None),
+        _ => value::duration(node, MINUTE..=value::DAY).map(Some),
+    });
+    let canary = canary.flatten().map(|every| Canary { every, public_url: public_url.url.map(str::to_owned) });
+    // A command that only looks sends none.
+    let is_sent = canary.is_some() && around.secrets == Secrets::Needed;
+    if is_sent && !public_url.is_named && !around.environment.has_quick_tunnel {
+        let what = "the canary goes out to the public URL, and `public_url` in [door] is not set";
+        let hint = "add to [door]: public_url = \"https://YOUR-HOST-NAME\"";
+        report.error(&section.place_of("canary"), Fault::new(what).hint(hint));
+    }
     section.finish(report);
-    metrics.flatten()
+    Tunnel { metrics: metrics.flatten(), canary }
 }
 
 /// `[door]`

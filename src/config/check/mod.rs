@@ -58,8 +58,8 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
     let panel = door::panel(root.section("panel", report), around, report);
     let health = door::health(root.section("health", report), report);
     let github = door::github(root.section("github", report), report);
-    let tunnel_metrics = door::tunnel(root.section("tunnel", report), report);
     let public_url = ends::PublicUrl { url: door.public_url.as_deref(), is_named: names_public_url };
+    let tunnel = door::tunnel(root.section("tunnel", report), public_url, around, report);
     let sources = ends::sources(root.section("sources", report), public_url, around, report);
     let retry = sinks::retry(root.section("retry", report), sinks::RETRY, report);
     let sinks = sinks::sinks(root.section("sinks", report), retry, around, report);
@@ -81,7 +81,7 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
         github,
         panel,
         health,
-        tunnel_metrics,
+        tunnel,
         sources: sources.by_name,
         sinks: sinks.by_name,
         zone,

@@ -301,6 +301,15 @@ fn every_rule_has_a_bad_snippet() {
         ("[bell]\nquiet = [\"22-7\"]", "bell.quiet[0]", "`22-7` is no span of time"),
         ("[bell]\nstale_after = \"0 s\"", "bell.stale_after", "outside 1 s to"),
         ("[tunnel]\nmetrics = \"20241\"", "tunnel.metrics", "not an address and port"),
+        (
+            "[tunnel]\ncanary = \"5 min\"",
+            "tunnel.canary",
+            "`public_url` in [door] is not set; add to [door]: public_url = \"https://YOUR-HOST-NAME\"",
+        ),
+        ("[tunnel]\ncanary = \"59 s\"", "tunnel.canary", "59 s is outside 1 min to 1 day"),
+        ("[tunnel]\ncanary = \"2 days\"", "tunnel.canary", "2 days is outside 1 min to 1 day"),
+        ("[tunnel]\ncanary = 5", "tunnel.canary", "a duration needs a unit; write \"5 s\""),
+        ("[tunnel]\ncanary = true", "tunnel.canary", "expected a duration such as"),
         ("[cues.x]\nled = \"red\"\npattern = \"pulse\"", "cues.x.pattern", "known: solid, blink, breathe, heartbeat"),
         (
             "[cues.x]\nled = \"red\"\npattern = \"solid\"\nblink = { times = 2 }",

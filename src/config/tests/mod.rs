@@ -53,8 +53,7 @@ fn line(problem: &Problem) -> String {
 fn defaults_are_the_contracts() {
     let Loaded { settings, warnings } = load(None, &both()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    let Settings { file, door, store, github, tunnel_metrics, sources, sinks, zone, rules, bell, panel, health } =
-        settings;
+    let Settings { file, door, store, github, tunnel, sources, sinks, zone, rules, bell, panel, health } = settings;
     assert_eq!(zone.name(), Zone::system().name());
     assert_eq!(file, None);
     assert_eq!(github.api, "https://api.github.com");
@@ -95,7 +94,7 @@ fn defaults_are_the_contracts() {
         assert!(rules[0].when.fields[0].1.iter().any(|pattern| pattern.matches(kind)), "{kind}");
     }
 
-    assert_eq!(tunnel_metrics, None);
+    assert!(tunnel.metrics.is_none() && tunnel.canary.is_none());
     let led = |bcm| Led::Plain(Pin::plain(bcm));
     assert_eq!(bell.board, BoardKind::Simulated);
     assert_eq!((bell.leds["red"], bell.leds["green"], bell.leds["blue"]), (led(17), led(27), led(22)));
@@ -377,7 +376,7 @@ blink = { times = 2 }
 "##;
     let Loaded { settings, warnings } = good(text);
     assert!(warnings.is_empty(), "{warnings:?}");
-    assert_eq!(settings.tunnel_metrics, Some(([127, 0, 0, 1], 20241).into()));
+    assert_eq!(settings.tunnel.metrics, Some(([127, 0, 0, 1], 20241).into()));
     let bell = &settings.bell;
     assert_eq!(bell.zone.name(), Some("UTC"));
     assert_eq!(bell.leds["red"], Led::Plain(Pin::plain(17)));
@@ -560,6 +559,29 @@ fn the_effective_configuration_can_be_read_and_hides_secrets() {
         "{problems:#?}\n{text}"
     );
     assert!(!format!("{settings:?}").contains(KEY));
+}
+
+#[test]
+fn the_canary_flies_to_the_public_url_or_where_a_quick_tunnel_leads() {
+    let text = "[door]\npublic_url = \"https://hooks.example.com/\"\n[tunnel]\ncanary = \"5 min\"";
+    let settings = good(text).settings;
+    assert_eq!(effective_json(&settings)["tunnel"]["canary"], "5 min");
+    let canary = settings.tunnel.canary.unwrap();
+    assert_eq!((canary.every.as_secs(), canary.public_url.as_deref()), (300, Some("https://hooks.example.com")));
+    assert!(good("[tunnel]\ncanary = \"\"").settings.tunnel.canary.is_none());
+
+    // A public URL that is wrong is one problem, not two.
+    let problems = check("[door]\npublic_url = \"hooks\"\n[tunnel]\ncanary = \"1 day\"").unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+
+    let text = "[tunnel]\ncanary = \"1 min\"";
+    let mut quick = both();
+    quick.has_quick_tunnel = true;
+    let (settings, problems) = check::check(None, text, &quick, Secrets::Needed);
+    assert!(problems.is_empty(), "{problems:#?}");
+    assert!(settings.unwrap().tunnel.canary.is_some_and(|canary| canary.public_url.is_none()));
+    // Who asks such a service how it is has the same file.
+    assert!(check::check(None, text, &both(), Secrets::Unneeded).1.is_empty());
 }
 
 #[test]

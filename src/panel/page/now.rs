@@ -74,7 +74,7 @@ fn state(html: &mut Html, health: &Value) {
     if !at(health, "oldest_undelivered").is_null() {
         html.of(health, "<li>the oldest of them came {@oldest_undelivered}</li>");
     }
-    html.some("<li>Tunnel: {}</li>", word(at(health, "tunnel"), "state"));
+    tunnel(html, at(health, "tunnel"));
     if let Some(free) = number(at(health, "storage"), "free_bytes") {
         html.fill(r#"<li><span data-volatile>{}</span> free</li>"#, &[&bytes(free)]);
     }
@@ -82,6 +82,23 @@ fn state(html: &mut Html, health: &Value) {
         html.fill(r#"<li>Up for <span data-volatile>{}</span></li>"#, &[&duration(uptime * 1000.0)]);
     }
     html.raw("</ul></section>");
+}
+
+/// The state of the tunnel, and how the canary fares.
+fn tunnel(html: &mut Html, tunnel: &Value) {
+    let state = word(tunnel, "state");
+    if state.is_empty() {
+        return;
+    }
+    html.fill("<li>Tunnel: {}", &[state]);
+    let canary = at(tunnel, "canary");
+    let missing = whole(canary, "missing");
+    if missing > 0 {
+        html.fill(", <span data-volatile>{}</span> missing", &[&counted(missing, "canary", "canaries")]);
+    } else if let Some(ms) = number(canary, "round_trip_ms") {
+        html.fill(r#", there and back in <span data-volatile>{}</span>"#, &[&duration(ms)]);
+    }
+    html.raw("</li>");
 }
 
 /// What to do on a fresh installation.

@@ -398,6 +398,24 @@ fn what_is_empty_says_what_to_do_next() {
     assert!(page("setup-fresh").contains("public_url"));
 }
 
+#[test]
+fn the_canary_stands_beside_the_tunnel() {
+    let said = |tunnel: Value| {
+        let health = json!({ "status": "ok", "sentence": "All is well.", "tunnel": tunnel });
+        let page = now(&health, &json!({}), &json!({}), &context());
+        page.split("<li>Tunnel: ").nth(1).and_then(|rest| rest.split("</li>").next()).unwrap_or_default().to_owned()
+    };
+    assert_eq!(said(json!({})), "");
+    assert_eq!(said(json!({ "state": "connected", "canary": null })), "connected");
+    let with = |ms: Value, missing: u32| {
+        said(json!({ "state": "connected", "canary": { "round_trip_ms": ms, "missing": missing } }))
+    };
+    assert_eq!(with(json!(84), 0), "connected, there and back in <span data-volatile>84\u{a0}ms</span>");
+    assert_eq!(with(json!(84), 1), "connected, <span data-volatile>1 canary</span> missing");
+    assert_eq!(with(json!(null), 2), "connected, <span data-volatile>2 canaries</span> missing");
+    assert_eq!(with(json!(null), 0), "connected");
+}
+
 /// For people who change the pages: `HOOKBELL_PAGES=DIRECTORY cargo test --lib panel::page::tests::write -- --ignored`.
 #[test]
 #[ignore = "writes every page into the directory that HOOKBELL_PAGES names, to look at them"]
