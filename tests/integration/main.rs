@@ -14,6 +14,7 @@ mod crash;
 mod desk;
 mod doctor;
 mod faults;
+mod github_stand_in;
 mod invariants;
 mod main_job;
 mod manager;

@@ -1,5 +1,6 @@
 //! A home of its own for each test: a temporary directory, the real executable, a stand-in for Slack.
 
+pub(crate) mod github;
 pub(crate) mod http;
 pub(crate) mod slack;
 

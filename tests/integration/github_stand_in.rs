@@ -1,0 +1,259 @@
+//! The stand-in for GitHub answers as docs.github.com says: what `scripts/test-github` holds against its description.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Home, SECRET,
+    github::{Act, GitHub, HOOK_URL, Rights, TOKEN, ago},
+    http::{self, Answer},
+    slack::Slack,
+};
+
+/// Asks as a client does, with a token unless it is empty.
+fn ask(github: &GitHub, token: &str, method: &str, path: &str, more: &[(&str, &str)], body: &Value) -> Answer {
+    let mut headers = vec![("User-Agent".to_owned(), "hookbell-test".to_owned())];
+    if !token.is_empty() {
+        headers.push(("Authorization".to_owned(), format!("Bearer {token}")));
+    }
+    headers.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    http::exchange(&github.url, &http::request(method, path, &headers, &bytes)).expect("an answer")
+}
+
+fn get(github: &GitHub, path: &str) -> (u16, Value, Answer) {
+    let answer = ask(github, TOKEN, "GET", path, &[], &Value::Null);
+    (answer.status, serde_json::from_str(&answer.body).unwrap_or_default(), answer)
+}
+
+fn send(github: &GitHub, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let answer = ask(github, TOKEN, method, path, &[], body);
+    (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    let lines = answer.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    lines.into_iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+/// The path behind a relation of `Link`.
+fn link(github: &GitHub, answer: &Answer, relation: &str) -> Option<String> {
+    let wanted = format!("; rel=\"{relation}\"");
+    let one = header(answer, "link")?.split(", ").find_map(|one| one.strip_suffix(&wanted))?;
+    Some(one.trim_matches(['<', '>']).strip_prefix(&github.url).expect("a link to itself").to_owned())
+}
+
+const HOOKS: &str = "/repos/acme/api/hooks";
+
+#[test]
+fn a_hook_is_made_changed_and_pinged() {
+    let (home, slack, github) = (Home::new(), Slack::start(), GitHub::start());
+    home.configure(&slack.url, "");
+    let service = home.start(&["run"]);
+    github.add_owner("acme/api");
+    github.reach(Some(&service.door));
+
+    let wanted = json!({ "name": "web", "active": true, "events": ["push", "star"],
+        "config": { "url": HOOK_URL, "content_type": "json", "secret": SECRET, "insecure_ssl": "0" } });
+    let (status, made) = send(&github, "POST", HOOKS, &wanted);
+    assert_eq!((status, &made["config"]["secret"]), (201, &json!("********")), "{made}");
+    assert_eq!(made["last_response"], json!({ "code": null, "status": "unused", "message": null }));
+    let id = made["id"].as_i64().expect("an id");
+    let first = github.wait_for_deliveries(id, 1).remove(0);
+    assert_eq!((first.event.as_str(), first.status_code, first.status.as_str()), ("ping", 200, "OK"));
+    assert_eq!(
+        (first.payload["hook_id"].as_i64(), &first.payload["hook"]["events"]),
+        (Some(id), &json!(["push", "star"]))
+    );
+
+    let (status, refusal) = send(&github, "POST", HOOKS, &wanted);
+    assert_eq!((status, &refusal["message"]), (422, &json!("Validation Failed")));
+    assert_eq!(refusal["errors"][0]["message"], "Hook already exists on this repository");
+    assert_eq!(get(&github, &format!("{HOOKS}?per_page=100")).1[0]["id"], id);
+
+    let one = format!("{HOOKS}/{id}");
+    assert_eq!(send(&github, "POST", &format!("{one}/pings"), &Value::Null).0, 204);
+    assert_eq!(github.wait_for_deliveries(id, 2)[1].event, "ping");
+    assert_eq!(get(&github, &one).1["last_response"]["code"], 200);
+
+    // One part alone leaves the others.
+    let (status, config) = send(&github, "PATCH", &format!("{one}/config"), &json!({ "secret": "another" }));
+    assert_eq!((status, &config["url"], &config["content_type"]), (200, &json!(HOOK_URL), &json!("json")));
+    assert_eq!(github.hook(id).secret.as_deref(), Some("another"));
+    assert_eq!(github.send(id, "star", &json!({ "action": "created" })), github.deliveries(id)[2].guid);
+    assert_eq!(github.deliveries(id)[2].status_code, 401, "signed with what the service does not know");
+    // Events alone leave the configuration.
+    let (_, changed) = send(&github, "PATCH", &one, &json!({ "add_events": ["fork"], "remove_events": ["star"] }));
+    assert_eq!((&changed["events"], &changed["config"]["secret"]), (&json!(["push", "fork"]), &json!("********")));
+    // A configuration without a secret takes it away.
+    let (_, bare) = send(&github, "PATCH", &one, &json!({ "active": false, "config": { "url": HOOK_URL } }));
+    assert_eq!(bare["config"], json!({ "url": HOOK_URL, "content_type": "form", "insecure_ssl": "0" }));
+    assert_eq!((get(&github, &format!("{one}/config")).1, &bare["active"]), (bare["config"].clone(), &json!(false)));
+    assert!(service.terminate().success());
+}
+
+#[test]
+fn what_goes_out_is_signed_and_can_go_again() {
+    let (home, slack, github) = (Home::new(), Slack::start(), GitHub::start());
+    home.configure(&slack.url, "");
+    let hook = github.add_hook("acme/api", HOOK_URL, Some(SECRET));
+    let body = json!({ "action": "created", "repository": { "id": 7, "full_name": "acme/api" } });
+    // Nobody is there.
+    let guid = github.send(hook, "star", &body);
+    let dead = github.deliveries(hook).remove(0);
+    assert_eq!((dead.status_code, dead.status.as_str(), dead.redelivery), (502, "failed to connect", false));
+    assert!(dead.id > 1 << 53, "{}", dead.id);
+
+    let list = format!("{HOOKS}/{hook}/deliveries");
+    let (_, shown, _) = get(&github, &format!("{list}/{}", dead.id));
+    assert_eq!((&shown["guid"], &shown["request"]["payload"]), (&json!(guid), &body));
+    assert_eq!((&shown["action"], &shown["repository_id"]), (&json!("created"), &json!(7)));
+    let headers = &shown["request"]["headers"];
+    assert_eq!(headers["X-GitHub-Hook-ID"], hook.to_string());
+    assert_eq!(headers["X-GitHub-Hook-Installation-Target-Type"], "repository");
+    let own = crate::harness::signed("star", &guid, &dead.sent);
+    let signature = own.iter().find(|(name, _)| name == "X-Hub-Signature-256").map(|(_, value)| value.as_str());
+    assert_eq!(headers["X-Hub-Signature-256"].as_str(), signature);
+
+    let service = home.start(&["run"]);
+    github.reach(Some(&service.door));
+    assert_eq!(send(&github, "POST", &format!("{list}/{}/attempts", dead.id), &Value::Null), (202, json!({})));
+    let again = github.wait_for_deliveries(hook, 2).remove(1);
+    assert_eq!((&again.guid, again.redelivery, again.status_code), (&guid, true, 200));
+    assert!(again.answer.expect("an answer").contains("accepted"));
+    assert_eq!(get(&github, &format!("{list}?status=failure")).1[0]["id"], dead.id);
+    assert_eq!(get(&github, &format!("{list}?status=success")).1[0]["id"], again.id);
+    assert!(service.terminate().success());
+}
+
+#[test]
+fn a_listing_has_pages_and_things_come_meanwhile() {
+    let github = GitHub::start();
+    let hook = github.add_hook("acme/api", HOOK_URL, Some(SECRET));
+    let body = json!({ "action": "created" });
+    let day = |days: u64| ago(Duration::from_secs(days * 24 * 60 * 60));
+    github.record(hook, "star", &body, day(4), 200);
+    let guids: Vec<String> = github.with(|state| {
+        (0..5).map(|number| state.record(hook, "star", &body, day(2), if number == 1 { 0 } else { 200 })).collect()
+    });
+    github.on_listing(move |state, page| {
+        if page == 1 {
+            state.record(hook, "fork", &json!({}), ago(Duration::ZERO), 200);
+        }
+    });
+    let list = format!("{HOOKS}/{hook}/deliveries");
+    let mut path = Some(format!("{list}?per_page=2"));
+    let mut found = Vec::new();
+    let mut pages = Vec::new();
+    while let Some(next) = path {
+        let (status, page, answer) = get(&github, &next);
+        assert_eq!(status, 200, "{}", answer.head);
+        found.extend(
+            page.as_array().expect("a page").iter().map(|one| one["guid"].as_str().expect("a guid").to_owned()),
+        );
+        path = link(&github, &answer, "next");
+        pages.push(next);
+        assert_eq!(link(&github, &answer, "first").is_some(), pages.len() > 1);
+    }
+    assert_eq!((pages.len(), found), (3, guids.into_iter().rev().collect()), "the oldest is no longer there");
+    let (_, _, last) = get(&github, &pages[2]);
+    assert_eq!(link(&github, &last, "prev"), Some(pages[1].clone()));
+    let (_, first, answer) = get(&github, &format!("{list}?per_page=2"));
+    assert_eq!((&first[0]["event"], link(&github, &answer, "prev")), (&json!("fork"), None));
+    assert_eq!(get(&github, &format!("{list}?cursor=what")).0, 400);
+    let cursors = github.calls().iter().filter(|call| call.query.contains_key("cursor")).count();
+    assert_eq!(cursors, 4);
+}
+
+#[test]
+fn nothing_new_costs_nothing() {
+    let github = GitHub::start();
+    let hook = github.add_hook("acme/api", HOOK_URL, None);
+    github.push_event("acme/api", "WatchEvent", &json!({ "action": "started" }), ago(Duration::ZERO));
+    let later = ago(Duration::ZERO).plus(Duration::from_secs(600));
+    for path in [format!("{HOOKS}/{hook}/deliveries"), "/repos/acme/api/events".to_owned()] {
+        github.leave(TOKEN, 10, later);
+        let (_, _, first) = get(&github, &path);
+        let etag = header(&first, "etag").expect("a name").to_owned();
+        assert_eq!(header(&first, "x-ratelimit-remaining"), Some("9"));
+        let again = ask(&github, TOKEN, "GET", &path, &[("If-None-Match", &etag)], &Value::Null);
+        assert_eq!((again.status, again.body.as_str(), header(&again, "x-ratelimit-remaining")), (304, "", Some("9")));
+        let other = ask(&github, TOKEN, "GET", &path, &[("If-None-Match", "\"x\"")], &Value::Null);
+        assert_eq!((other.status, header(&other, "x-ratelimit-remaining")), (200, Some("8")));
+    }
+    assert_eq!(github.calls().iter().filter(|call| call.if_none_match.is_some()).count(), 4);
+    assert_eq!(github.count("GET /repos/acme/api/events"), 3);
+}
+
+#[test]
+fn limits_and_bad_days() {
+    let github = GitHub::start();
+    let hook = github.add_hook("acme/api", HOOK_URL, None);
+    let list = format!("{HOOKS}/{hook}/deliveries");
+    let acts = [Act::TooFast { retry_after_s: 7 }, Act::TooMany { retry_after_s: 8 }, Act::Fails(502), Act::Fails(500)];
+    github.script("/deliveries", acts);
+    assert_eq!(get(&github, HOOKS).0, 200, "others are not meant");
+    for (status, retry_after) in [(403, Some("7")), (429, Some("8")), (502, None), (500, None), (200, None)] {
+        let (found, body, answer) = get(&github, &list);
+        assert_eq!((found, header(&answer, "retry-after")), (status, retry_after));
+        assert_eq!(body["message"].as_str().is_some_and(|text| text.contains("secondary")), retry_after.is_some());
+    }
+    github.script("", [Act::Cut, Act::CutShort]);
+    let headers = [("User-Agent".to_owned(), "hookbell-test".to_owned())];
+    let bytes = http::request("GET", HOOKS, &headers, b"");
+    assert!(http::exchange(&github.url, &bytes).is_err());
+    let short = http::exchange(&github.url, &bytes).expect("a part");
+    assert!(short.body.len() < header(&short, "content-length").unwrap().parse().unwrap());
+    github.script("", [Act::Hang]);
+    let mut silent = http::connect(&github.url).expect("a connection");
+    std::io::Write::write_all(&mut *silent, &bytes).expect("it is read");
+    let reset = ago(Duration::ZERO).plus(Duration::from_secs(3600));
+    github.leave(TOKEN, 1, reset);
+    assert_eq!(get(&github, HOOKS).0, 200);
+    let (status, body, answer) = get(&github, HOOKS);
+    assert_eq!((status, header(&answer, "x-ratelimit-remaining")), (403, Some("0")));
+    assert!(body["message"].as_str().is_some_and(|text| text.starts_with("API rate limit exceeded")), "{body}");
+    assert!(header(&answer, "x-ratelimit-reset").unwrap().parse::<i64>().unwrap() >= reset.seconds());
+    github.leave(TOKEN, 0, ago(Duration::from_secs(1)));
+    assert_eq!(get(&github, HOOKS).0, 200, "that hour is over");
+    assert_eq!(github.calls().iter().filter(|call| call.status == 0).count(), 2);
+}
+
+#[test]
+fn tokens_may_what_they_may() {
+    let github = GitHub::start();
+    let hook = github.add_hook("acme/api", HOOK_URL, None);
+    let of_organisation = github.add_hook("acme", HOOK_URL, None);
+    for (token, rights) in [
+        ("read", Rights::Read),
+        ("none", Rights::None),
+        ("elsewhere", Rights::Elsewhere),
+        ("classic", Rights::Classic("read:org, write:repo_hook")),
+    ] {
+        github.token(token, rights);
+    }
+    let (one, other) = (format!("{HOOKS}/{hook}"), format!("/orgs/acme/hooks/{of_organisation}"));
+    let ask = |token: &str, method: &str, path: &str| {
+        let answer = ask(&github, token, method, path, &[], &json!({ "active": true }));
+        let message = serde_json::from_str::<Value>(&answer.body).expect("JSON")["message"].as_str().map(str::to_owned);
+        let accepted = header(&answer, "x-accepted-github-permissions").or(header(&answer, "x-accepted-oauth-scopes"));
+        (answer.status, message.unwrap_or_default(), accepted.unwrap_or_default().to_owned())
+    };
+    let told = |status: u16, message: &str, accepted: &str| (status, message.to_owned(), accepted.to_owned());
+    assert_eq!(ask("", "GET", &one), told(401, "Requires authentication", ""));
+    assert_eq!(ask("stranger", "GET", &one), told(401, "Bad credentials", ""));
+    assert_eq!(ask("read", "GET", &one), told(200, "", "repository_hooks=read"));
+    let inaccessible = "Resource not accessible by personal access token";
+    assert_eq!(ask("read", "PATCH", &one), told(403, inaccessible, "repository_hooks=write"));
+    assert_eq!(ask("none", "GET", &one), told(403, inaccessible, "repository_hooks=read"));
+    assert_eq!(ask("none", "PATCH", &other), told(403, inaccessible, "organization_hooks=write"));
+    assert_eq!(ask("elsewhere", "GET", &one), told(404, "Not Found", ""));
+    assert_eq!(ask("classic", "PATCH", &one), told(200, "", "admin:repo_hook, repo, write:repo_hook"));
+    assert_eq!(ask("classic", "GET", &other), told(404, "Not Found", "admin:org_hook"));
+    assert_eq!(ask(TOKEN, "GET", "/repos/acme/other/hooks"), told(404, "Not Found", "repository_hooks=read"));
+    let nameless = http::get(&github.url, HOOKS).expect("an answer");
+    assert!(nameless.status == 403 && nameless.body.contains("User-Agent"), "{}", nameless.body);
+    assert!(github.calls().iter().any(|call| call.authorization.as_deref() == Some("Bearer stranger")));
+    assert_eq!(github.calls()[3].body, json!({ "active": true }));
+}
