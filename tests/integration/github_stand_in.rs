@@ -235,7 +235,8 @@ fn tokens_may_what_they_may() {
     }
     let (one, other) = (format!("{HOOKS}/{hook}"), format!("/orgs/acme/hooks/{of_organisation}"));
     let ask = |token: &str, method: &str, path: &str| {
-        let answer = ask(&github, token, method, path, &[], &json!({ "active": true }));
+        let body = if method == "GET" { Value::Null } else { json!({ "active": true }) };
+        let answer = ask(&github, token, method, path, &[], &body);
         let message = serde_json::from_str::<Value>(&answer.body).expect("JSON")["message"].as_str().map(str::to_owned);
         let accepted = header(&answer, "x-accepted-github-permissions").or(header(&answer, "x-accepted-oauth-scopes"));
         (answer.status, message.unwrap_or_default(), accepted.unwrap_or_default().to_owned())
@@ -255,5 +256,177 @@ fn tokens_may_what_they_may() {
     let nameless = http::get(&github.url, HOOKS).expect("an answer");
     assert!(nameless.status == 403 && nameless.body.contains("User-Agent"), "{}", nameless.body);
     assert!(github.calls().iter().any(|call| call.authorization.as_deref() == Some("Bearer stranger")));
-    assert_eq!(github.calls()[3].body, json!({ "active": true }));
+    assert_eq!(github.calls()[3].body, json!({ "active": true }), "the one with PATCH");
+}
+
+#[test]
+fn an_organisation_has_hooks_too() {
+    let github = GitHub::start();
+    github.add_owner("acme");
+    let wanted = json!({ "name": "web", "events": ["repository"], "config": { "url": HOOK_URL, "secret": "x" } });
+    let (status, made) = send(&github, "POST", "/orgs/acme/hooks", &wanted);
+    assert_eq!((status, &made["type"], &made["last_response"]), (201, &json!("Organization"), &Value::Null));
+    assert_eq!(made["config"]["content_type"], "form");
+    let (_, refusal) = send(&github, "POST", "/orgs/acme/hooks", &wanted);
+    assert_eq!(refusal["errors"][0]["message"], "Hook already exists on this organization");
+
+    let id = made["id"].as_i64().expect("an id");
+    let one = format!("/orgs/ACME/hooks/{id}");
+    assert_eq!(get(&github, "/orgs/acme/hooks?per_page=100&page=1").1, json!([get(&github, &one).1]));
+    assert_eq!(send(&github, "PATCH", &one, &json!({ "events": ["*"] })).1["events"], json!(["*"]));
+    let (_, config) = send(&github, "PATCH", &format!("{one}/config"), &json!({ "content_type": "json" }));
+    assert_eq!((&config, &config["secret"]), (&get(&github, &format!("{one}/config")).1, &json!("********")));
+    assert_eq!(send(&github, "POST", &format!("{one}/pings"), &Value::Null).0, 204);
+    assert_eq!(github.wait_for_deliveries(id, 2)[1].payload["organization"]["login"], "acme");
+
+    let guid = github.record(id, "repository", &json!({ "action": "created" }), ago(Duration::from_secs(9)), 503);
+    let (_, page, answer) = get(&github, &format!("{one}/deliveries?per_page=1"));
+    assert_eq!((&page[0]["guid"], &page[0]["status"]), (&json!(guid), &json!("Invalid HTTP Response: 503")));
+    let next = link(&github, &answer, "next").expect("more");
+    assert!(next.starts_with("/organizations/"), "{next}");
+    assert_eq!(get(&github, &next).1[0]["event"], "ping");
+    let delivery = format!("{one}/deliveries/{}", page[0]["id"]);
+    let headers = get(&github, &delivery).1["request"]["headers"].clone();
+    assert_eq!(headers["X-GitHub-Hook-Installation-Target-Type"], "organization");
+    assert_eq!(send(&github, "POST", &format!("{delivery}/attempts"), &Value::Null).0, 202);
+    assert!(github.wait_for_deliveries(id, 4)[3].redelivery);
+}
+
+/// A token as an app makes it, with so much of a signature that its length is right.
+fn app_token(algorithm: &str, issuer: &Value, issued_in_s: i64, expires_in_s: i64) -> String {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let now = ago(Duration::ZERO).seconds();
+    let claims = json!({ "iss": issuer, "iat": now + issued_in_s, "exp": now + expires_in_s });
+    let head = json!({ "alg": algorithm, "typ": "JWT" });
+    let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    format!("{}.{}.{}", part(head), part(claims), URL_SAFE_NO_PAD.encode([7; 256]))
+}
+
+#[test]
+fn an_app_has_one_hook_and_says_who_it_is() {
+    let github = GitHub::start();
+    let hook = github.add_hook("app", HOOK_URL, Some(SECRET));
+    github.record(hook, "installation", &json!({ "action": "created" }), ago(Duration::from_secs(60)), 200);
+    let list = "/app/hook/deliveries";
+    let (id, other) = (json!("4242"), json!("4243"));
+    for (token, status) in [
+        (app_token("RS256", &id, -60, 540), 200),
+        (app_token("RS256", &json!(4242), -60, 600), 200),
+        (app_token("HS256", &id, -60, 540), 401),
+        (app_token("RS256", &other, -60, 540), 404),
+        (app_token("RS256", &id, -60, 660), 401),
+        (app_token("RS256", &id, -660, -60), 401),
+        (app_token("RS256", &id, 120, 540), 401),
+        (TOKEN.to_owned(), 401),
+        (String::new(), 401),
+    ] {
+        let answer = ask(&github, &token, "GET", list, &[], &Value::Null);
+        assert_eq!(answer.status, status, "{token}: {}", answer.body);
+    }
+    let app = |method: &str, path: &str, body: &Value| {
+        let answer = ask(&github, &app_token("RS256", &id, -60, 540), method, path, &[], body);
+        (answer.status, serde_json::from_str::<Value>(&answer.body).unwrap_or_default())
+    };
+    let page = app("GET", &format!("{list}?per_page=100"), &Value::Null).1;
+    let one = format!("{list}/{}", page[0]["id"]);
+    let headers = app("GET", &one, &Value::Null).1["request"]["headers"].clone();
+    assert_eq!(headers["X-GitHub-Hook-Installation-Target-Type"], "integration");
+    assert_eq!(headers["X-GitHub-Hook-Installation-Target-ID"], "4242");
+    assert_eq!(app("POST", &format!("{one}/attempts"), &Value::Null).0, 202);
+    assert_eq!(github.wait_for_deliveries(hook, 2)[1].status_code, 502);
+    assert_eq!(app("PATCH", "/app/hook/config", &json!({ "secret": "new" })).1["secret"], "********");
+    assert_eq!(
+        (github.hook(hook).secret.as_deref(), app("GET", "/app/hook/config", &Value::Null).0),
+        (Some("new"), 200)
+    );
+    github.leave("app", 0, ago(Duration::ZERO).plus(Duration::from_secs(60)));
+    assert_eq!(app("GET", list, &Value::Null).0, 403);
+}
+
+#[test]
+fn a_form_is_signed_as_it_goes() {
+    let (home, slack, github) = (Home::new(), Slack::start(), GitHub::start());
+    home.configure(&slack.url, "");
+    let service = home.start(&["run"]);
+    let hook = github.add_hook("acme/api", HOOK_URL, Some(SECRET));
+    github.reach(Some(&service.door));
+    send(&github, "PATCH", &format!("{HOOKS}/{hook}/config"), &json!({ "content_type": "form" }));
+    let body = json!({ "action": "created", "note": "a & b", "repository": { "full_name": "acme/api" } });
+    github.send(hook, "star", &body);
+    let sent = github.deliveries(hook).remove(0);
+    assert!(sent.sent.starts_with(b"payload=%7B"), "{:?}", sent.sent);
+    assert_eq!((sent.status_code, sent.is_good(), &sent.payload), (200, true, &body));
+    assert!(service.terminate().success());
+}
+
+#[test]
+fn a_repository_has_three_hundred_events() {
+    let github = GitHub::start();
+    let month = Duration::from_secs(31 * 24 * 60 * 60);
+    github.push_event("acme/api", "WatchEvent", &json!({ "action": "started" }), ago(month));
+    let push = json!({ "repository_id": 7, "push_id": 8, "ref": "refs/heads/main", "head": "b", "before": "a" });
+    let hour = ago(Duration::from_secs(3600));
+    let ids: Vec<String> = (0..310).map(|_| github.push_event("acme/api", "PushEvent", &push, hour)).collect();
+    github.with(|state| state.poll_interval_s = 7);
+    let mut path = Some("/repos/acme/api/events?per_page=100".to_owned());
+    let mut found = Vec::new();
+    while let Some(next) = path {
+        let (_, page, answer) = get(&github, &next);
+        assert_eq!(header(&answer, "x-poll-interval"), Some("7"));
+        found.extend(page.as_array().expect("a page").iter().map(|one| one["id"].as_str().expect("text").to_owned()));
+        path = link(&github, &answer, "next");
+    }
+    assert_eq!(found, ids.iter().rev().take(300).cloned().collect::<Vec<_>>());
+    assert_eq!(get(&github, "/repos/acme/api/events?per_page=100&page=4").0, 422);
+    assert_eq!(get(&github, "/repos/acme/other/events").0, 404);
+    // Nobody has to say who he is, and few may ask.
+    let stranger = ask(&github, "", "GET", "/repos/acme/api/events", &[], &Value::Null);
+    assert_eq!((stranger.status, header(&stranger, "x-ratelimit-limit")), (200, Some("60")));
+    assert_eq!(serde_json::from_str::<Value>(&stranger.body).expect("JSON").as_array().map(Vec::len), Some(30));
+}
+
+#[test]
+fn what_cannot_be_a_hook_is_refused() {
+    let github = GitHub::start();
+    github.add_owner("acme/api");
+    let wanted = |url: &str| json!({ "config": { "url": url, "content_type": "json" }, "events": ["push"] });
+    assert_eq!(send(&github, "POST", HOOKS, &wanted("ftp://hooks.example.com")).1["errors"][0]["field"], "url");
+    for number in 0..20 {
+        assert_eq!(send(&github, "POST", HOOKS, &wanted(&format!("{HOOK_URL}/{number}"))).0, 201);
+    }
+    let (status, refusal) = send(&github, "POST", HOOKS, &wanted(HOOK_URL));
+    assert_eq!(status, 422, "{refusal}");
+    let (_, page, answer) = get(&github, &format!("{HOOKS}?per_page=15"));
+    assert_eq!(page.as_array().map(Vec::len), Some(15));
+    let next = link(&github, &answer, "next").expect("five more");
+    let (_, page, answer) = get(&github, &next);
+    assert_eq!((page.as_array().map(Vec::len), link(&github, &answer, "next")), (Some(5), None));
+    assert_eq!(get(&github, &format!("{HOOKS}/1")).0, 404);
+}
+
+#[test]
+fn thousands_of_deliveries_are_listed() {
+    let github = GitHub::start();
+    let hook = github.add_hook("acme/api", HOOK_URL, Some(SECRET));
+    let minute = Duration::from_secs(60);
+    github.with(|state| {
+        for number in 0..5_000 {
+            state.record(hook, "star", &json!({ "action": "created", "number": number }), ago(minute * 4_000), 0);
+        }
+    });
+    let mut path = Some(format!("{HOOKS}/{hook}/deliveries?per_page=100"));
+    let mut ids = Vec::new();
+    while let Some(next) = path {
+        let (_, page, answer) = get(&github, &next);
+        ids.extend(page.as_array().expect("a page").iter().map(|one| one["id"].as_i64().expect("64 bits")));
+        path = link(&github, &answer, "next");
+    }
+    assert_eq!(ids.len(), 5_000);
+    assert!(ids.is_sorted_by(|newer, older| newer > older));
+    assert_eq!(github.count("/deliveries"), 50);
+    let (_, last, _) = get(&github, &format!("{HOOKS}/{hook}/deliveries/{}", ids[4_999]));
+    assert_eq!(last["request"]["payload"]["number"], 0);
+    // What is too old is gone.
+    github.with(|state| state.deliveries_kept = minute);
+    assert_eq!(get(&github, &format!("{HOOKS}/{hook}/deliveries")).1, json!([]));
 }

@@ -82,7 +82,7 @@ struct Shared {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A test that fails with it in hand is told by its own panic.
+        // A test that failed with it in hand has said so itself.
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -146,9 +146,12 @@ impl GitHub {
         self.with(|state| state.reach = door.map(str::to_owned));
     }
 
-    /// Delivers an event, signed, and keeps how that went. Returns its GUID when the answer is there.
+    /// Delivers an event that the hook wants, signed, and keeps how that went. Returns its GUID when the answer is there.
     pub(crate) fn send(&self, hook: i64, event: &str, body: &Value) -> String {
         let (guid, delivery) = self.with(|state| {
+            let wanted = &state.hook(hook).events;
+            let is_wanted = state.hook(hook).active && wanted.iter().any(|one| one == "*" || one == event);
+            assert!(is_wanted, "GitHub sends no {event} to this hook: {:?}", state.hook(hook));
             let guid = state.new_guid();
             (guid.clone(), state.prepare(hook, event, body, &guid, false))
         });
@@ -187,7 +190,7 @@ impl GitHub {
         self.with(|state| state.acts.extend(acts.into_iter().map(|act| (part.to_owned(), act))));
     }
 
-    /// What a token has left until then; what is asked afterwards is refused with 403, and at that moment all is well again.
+    /// What a token (`app`: the app) has left until then; what is asked afterwards is refused with 403, and at that moment all is well again.
     pub(crate) fn leave(&self, token: &str, remaining: u32, reset: Timestamp) {
         self.with(|state| state.budget(token).leave(remaining, reset));
     }
@@ -305,8 +308,8 @@ fn log(request: &Request, answer: &Answer) {
         return;
     }
     let line = json!({
-        "method": request.method, "path": request.path, "query": request.raw_query, "request": request.json(),
-        "status": answer.status, "headers": answer.headers_json(), "response": answer.body,
+        "method": request.method, "path": request.path, "query": request.raw_query, "request": request.logged(),
+        "agent": request.header("user-agent"), "status": answer.status, "headers": answer.headers_json(), "response": answer.body,
     });
     file.write_all(format!("{line}\n").as_bytes()).expect("the exchange is written");
 }

@@ -52,8 +52,21 @@ impl Request {
         value.split_once(' ').map_or(value, |(_, token)| token).trim().to_owned()
     }
 
+    /// Whose limit it uses up; an app is the same with each of its tokens.
+    pub(super) fn purse(&self) -> String {
+        if self.path.starts_with("/app/") { "app".to_owned() } else { self.credential() }
+    }
+
     pub(super) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
+    }
+
+    /// The body, also one that is no JSON; null where there is none.
+    pub(super) fn logged(&self) -> Value {
+        if self.body.is_empty() {
+            return Value::Null;
+        }
+        self.json().unwrap_or_else(|| String::from_utf8_lossy(&self.body).into_owned().into())
     }
 
     pub(super) fn is_listing(&self) -> bool {

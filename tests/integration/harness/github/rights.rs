@@ -84,19 +84,19 @@ impl Budget {
 }
 
 impl State {
-    /// What this credential has left; the empty one is everybody's without a token.
-    pub(super) fn budget(&mut self, credential: &str) -> &mut Budget {
-        let limit = if credential.is_empty() { 60 } else { 5000 };
-        self.budgets.entry(credential.to_owned()).or_insert_with(|| Budget::new(limit))
+    /// What this token has left; the empty one is everybody's without a token.
+    pub(super) fn budget(&mut self, purse: &str) -> &mut Budget {
+        let limit = if purse.is_empty() { 60 } else { 5000 };
+        self.budgets.entry(purse.to_owned()).or_insert_with(|| Budget::new(limit))
     }
 
     /// The answer with the limits' headers. Nothing new costs nothing, for those who say who they are.
     pub(super) fn limited(&mut self, request: &Request, make: impl FnOnce(&mut State) -> Answer) -> Answer {
-        let credential = request.credential();
-        let is_left = self.budget(&credential).take();
-        let mut answer = if is_left { make(self) } else { refused_by_limit(&credential) };
-        let budget = self.budget(&credential);
-        if answer.status == 304 && !credential.is_empty() && is_left {
+        let purse = request.purse();
+        let is_left = self.budget(&purse).take();
+        let mut answer = if is_left { make(self) } else { refused_by_limit(&purse) };
+        let budget = self.budget(&purse);
+        if answer.status == 304 && !purse.is_empty() && is_left {
             budget.give_back();
         }
         answer.headers.extend(budget.headers());
@@ -190,8 +190,8 @@ fn permit_classic(scopes: &str, owner: &str, need: Need) -> Result<Vec<(String, 
     Err(answer)
 }
 
-fn refused_by_limit(credential: &str) -> Answer {
-    let message = if credential.is_empty() {
+fn refused_by_limit(purse: &str) -> Answer {
+    let message = if purse.is_empty() {
         "API rate limit exceeded for 127.0.0.1. (But here's the good news: Authenticated requests get a higher rate limit. \
          Check out the documentation for more details.)"
     } else {

@@ -219,9 +219,8 @@ impl State {
             "documentation_url": "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits",
             "status": status.to_string(),
         });
-        let credential = request.credential();
         let mut answer = Answer::json(status, body).with("retry-after", &retry_after_s.to_string());
-        answer.headers.extend(self.budget(&credential).headers());
+        answer.headers.extend(self.budget(&request.purse()).headers());
         answer
     }
 }
