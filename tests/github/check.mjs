@@ -98,11 +98,13 @@ for (const { line, words } of wrong.slice(0, SHOWN_MAX)) {
 if (wrong.length > SHOWN_MAX) console.log(`        and ${wrong.length - SHOWN_MAX} more`);
 const missing = USED.filter((name) => !operations.get(name)?.good);
 for (const name of missing) console.log(`MISSING ${name}: no exchange that went well`);
+const unlisted = [...operations].filter(([name, { byHookbell }]) => byHookbell && !USED.includes(name)).map(([name]) => name);
+for (const name of unlisted) console.log(`NEW     ${name} is used by hookbell: list it in tests/github/check.mjs`);
 for (const what of unnoticed) console.log(`BLIND   ${what} was not noticed`);
 const told = `${total} exchanges of ${operations.size} operations against GitHub's description ${description.version}`;
 if (total === 0) console.log(`there are no exchanges in ${given.log}`);
-if (total === 0 || wrong.length || missing.length || unnoticed.length) {
-    console.log(`${told}: ${wrong.length} wrong, ${missing.length} missing, ${unnoticed.length} blind`);
+if (total === 0 || wrong.length || missing.length || unlisted.length || unnoticed.length) {
+    console.log(`${told}: ${wrong.length} wrong, ${missing.length} missing, ${unlisted.length} new, ${unnoticed.length} blind`);
     process.exit(1);
 }
 console.log(`${told}: all as described; ${harms} harmed ones noticed`);

@@ -207,7 +207,9 @@ fn limits_and_bad_days() {
     assert!(short.body.len() < header(&short, "content-length").unwrap().parse().unwrap());
     github.script("", [Act::Hang]);
     let mut silent = http::connect(&github.url).expect("a connection");
+    let asked = github.count("GET");
     std::io::Write::write_all(&mut *silent, &bytes).expect("it is read");
+    github.wait_for_calls("GET", asked + 1);
     let reset = ago(Duration::ZERO).plus(Duration::from_secs(3600));
     github.leave(TOKEN, 1, reset);
     assert_eq!(get(&github, HOOKS).0, 200);

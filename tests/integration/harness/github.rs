@@ -75,8 +75,8 @@ type OnListing = Box<dyn FnMut(&mut State, usize) + Send>;
 
 struct Shared {
     state: Mutex<State>,
-    /// Something was delivered.
-    delivered: Condvar,
+    /// Something was asked or delivered.
+    moved: Condvar,
     on_listing: Mutex<Option<OnListing>>,
 }
 
@@ -100,7 +100,7 @@ impl GitHub {
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(&url)),
-            delivered: Condvar::new(),
+            moved: Condvar::new(),
             on_listing: Mutex::new(None),
         });
         let of_thread = Arc::clone(&shared);
@@ -177,12 +177,19 @@ impl GitHub {
 
     /// The same as soon as there are so many: pings and what is delivered again come after the answer.
     pub(crate) fn wait_for_deliveries(&self, hook: i64, count: usize) -> Vec<Delivery> {
-        let is_missing = |state: &mut State| state.deliveries_of(hook).len() < count;
-        let waited = self.shared.delivered.wait_timeout_while(self.shared.state(), super::PATIENCE, is_missing);
+        self.wait_until("so many deliveries", |state| state.deliveries_of(hook).len() >= count);
+        self.deliveries(hook)
+    }
+
+    /// Waits until it was asked so often, see [`GitHub::count`].
+    pub(crate) fn wait_for_calls(&self, part: &str, count: usize) {
+        self.wait_until(part, |state| state.calls.iter().filter(|call| call.is(part)).count() >= count);
+    }
+
+    fn wait_until(&self, what: &str, mut is_so: impl FnMut(&State) -> bool) {
+        let waited = self.shared.moved.wait_timeout_while(self.shared.state(), super::PATIENCE, |state| !is_so(state));
         let (state, timeout) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
-        let found = state.deliveries_of(hook);
-        assert!(!timeout.timed_out(), "{} of {count} deliveries: {found:#?}", found.len());
-        found
+        assert!(!timeout.timed_out(), "no {what}; asked: {:#?}, delivered: {:#?}", state.calls, state.deliveries);
     }
 
     /// The next requests whose `METHOD path` has this in it go wrong like this, one after the other.
@@ -241,6 +248,7 @@ fn serve(stream: TcpStream, shared: &Arc<Shared>) {
         });
         (answer, act, std::mem::take(&mut state.pending))
     };
+    shared.moved.notify_all();
     let Some(answer) = answer else {
         if matches!(act, Some(Act::Hang)) {
             // The other end leaves when it has had enough.

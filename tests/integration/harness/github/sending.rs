@@ -122,7 +122,7 @@ pub(super) fn deliver(shared: &Arc<Shared>, mut delivery: Delivery) {
         Err(_) => delivery.answered(0, None),
     }
     shared.state().keep_delivery(delivery);
-    shared.delivered.notify_all();
+    shared.moved.notify_all();
 }
 
 impl State {
