@@ -4,6 +4,7 @@
 //! Nothing outside has to be up: a dead Slack or a missing LED never stops the door.
 
 mod address;
+mod control;
 mod panel;
 mod sinks;
 mod tunnel;
@@ -19,7 +20,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -30,21 +30,17 @@ use self::address::{address_text, is_same};
 use crate::{
     bell::{self, Bell, Latches, Presses, Ring},
     config::{self, Listen, Retry, Settings},
-    door::{Counters, Door, PublicUrl, Publisher, Told},
+    door::{Counters, Door, PublicUrl, Publisher, Sources, Told},
     event::Severity,
     http::{Client, Limits, Listener, Running, Server},
     meters::Meters,
-    panel::{Address, Live},
+    panel::Live,
     store::{Portion, Role, RoleLock, Store, StoreError, StoreThreads, WaitsMax},
     systemd,
     threads::{self, Stop, Wake},
     time::{Clock, SystemClock},
-    tunnel::{Tunnel, quick::Quick},
-    work::{
-        self, Lane, LaneParts, Pulse, Router, Sender, Upkeep,
-        control::{self, Control, ControlStop},
-        watch::Findings,
-    },
+    tunnel::quick::Quick,
+    work::{self, Lane, LaneParts, Pulse, Router, Sender, Upkeep, control::ControlStop, watch::Findings},
 };
 
 /// Which roles this process has.
@@ -66,15 +62,10 @@ const LAST_WRITES_WITHIN: Duration = Duration::from_secs(1);
 const DOOR_STOP_WITHIN: Duration = Duration::from_secs(4);
 /// Whoever looks at the panel can look again.
 const PANEL_STOP_WITHIN: Duration = Duration::from_millis(500);
-/// A worker that was not told of a delivery looks for itself; telling it again this soon is enough.
-const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// Of the watchdog's interval: two words may come late before it bites.
 const WATCHDOG_SHARE: u32 = 3;
 /// The cue for a sink that is left alone because it keeps failing.
 const SINK_DOWN: &str = "sink_down";
-/// Before the worker is told again when none was there: asking at each delivery would cost the door more than storing it.
-const NOBODY_LISTENS: Duration = Duration::from_secs(1);
-
 /// Why the daemon could not start.
 #[derive(Debug)]
 pub enum StartError {
@@ -120,6 +111,8 @@ pub struct Daemon {
     panel: Option<(Running, Live)>,
     panel_address: Option<Listen>,
     meters: Arc<Meters>,
+    /// Where this process has the door.
+    sources: Option<Sources>,
     bell: Option<Bell>,
     public_url: PublicUrl,
     /// Dropped, it ends the quick tunnel.
@@ -169,6 +162,7 @@ impl Daemon {
             panel: None,
             panel_address: None,
             meters: Arc::default(),
+            sources: (roles != Roles::Work).then(|| Sources::new(settings.sources.clone())),
             bell: None,
             public_url: PublicUrl::default(),
             quick: None,
@@ -202,13 +196,16 @@ impl Daemon {
     ) -> Result<(), StartError> {
         let told = Told { public_url: self.public_url.clone(), meters: self.meters.clone(), ..Told::default() };
         let stored = match roles {
-            Roles::Receive => self.start_teller(settings)?,
+            Roles::Receive => {
+                self.start_door_control(settings);
+                self.start_teller(settings)?
+            }
             Roles::All => self.start_work(settings, Some(told.counters.clone()), &clock)?,
             Roles::Work => self.start_work(settings, None, &clock)?,
         };
-        if roles != Roles::Work {
+        if let Some(sources) = self.sources.clone() {
             self.start_beside_the_door(settings, &told, clock.clone())?;
-            let door = Door::new(&settings.door, settings.sources.clone(), self.store.clone(), clock, stored, told);
+            let door = Door::new(&settings.door, sources, self.store.clone(), clock, stored, told);
             self.open_door(&settings.door, door, passed)?;
         }
         self.start_watchdog()
@@ -395,57 +392,6 @@ impl Daemon {
                 queue.waiting
             );
         }
-    }
-
-    /// The control socket is a convenience: without it everything works on, and it says so.
-    fn start_control(
-        &mut self,
-        settings: &Settings,
-        wakes: Vec<Wake>,
-        bell: Bell,
-        (counters, findings): (Option<Arc<Counters>>, Findings),
-        tunnel: Tunnel,
-    ) {
-        let started = Instant::now();
-        let (store, state) = (self.store.clone(), bell.clone());
-        let panel = self.panel_address.as_ref().and_then(Address::of).map(|address| address.url);
-        let status = move || {
-            let mut status = status(started, &store, &state, counters.as_deref(), &tunnel);
-            status["health"] = work::watch::json(&findings.latest());
-            status["panel"] = json!(panel);
-            status
-        };
-        match Control::bind(&settings.store.path, wakes, bell, Box::new(status)) {
-            Ok((control, control_stop)) => match self.spawn("control", move || control.run()) {
-                Ok(()) => self.control = Some(control_stop),
-                Err(error) => log::warn!("no control socket: {error}"),
-            },
-            Err(error) => log::warn!(
-                "no control socket at {}: {error}; `hookbell bell` and `hookbell receive` cannot reach this process",
-                control::socket_path(&settings.store.path).display()
-            ),
-        }
-    }
-
-    /// In the split form: tells the worker that there is something to route, beside the door's threads.
-    fn start_teller(&mut self, settings: &Settings) -> Result<Wake, StartError> {
-        let wake = self.new_wake();
-        let (told, rest, stop, path) = (wake.clone(), self.new_wake(), self.stop.clone(), settings.store.path.clone());
-        self.spawn("tell-worker", move || {
-            while !stop.is_told() {
-                if !told.wait(TELL_AGAIN) {
-                    continue;
-                }
-                match control::ask(&path, &control::Request::Wake) {
-                    Ok(Some(_)) => continue,
-                    // A worker that starts looks for itself.
-                    Ok(None) => {}
-                    Err(error) => log::debug!("cannot tell the worker, it will look for itself: {error}"),
-                }
-                rest.wait(NOBODY_LISTENS);
-            }
-        })?;
-        Ok(wake)
     }
 
     /// `listen` is served in any case, by our own socket unless one that was passed has that very address.
@@ -645,26 +591,6 @@ fn longest_waits(settings: &Settings) -> WaitsMax {
     let digest = targets.filter_map(|target| target.digest.as_ref()).map(|digest| digest.window).max();
     let retry = retry.max(Duration::from_secs(3600));
     WaitsMax { retry, digest: digest.unwrap_or(retry) }
-}
-
-/// `counters` are those of this process's own door, where it has one.
-fn status(started: Instant, store: &Store, bell: &Bell, counters: Option<&Counters>, tunnel: &Tunnel) -> Value {
-    let unsettled = store.unsettled();
-    json!({
-        "version": crate::VERSION,
-        "pid": std::process::id(),
-        "uptime_s": started.elapsed().as_secs(),
-        "storage": store.trouble(),
-        "commits": store.commits(),
-        "unsettled": {
-            "written_bytes": unsettled.written_bytes,
-            "deliveries": unsettled.deliveries,
-            "payload_bytes": unsettled.payload_bytes,
-        },
-        "door": counters.map(Counters::read),
-        "bell": bell.state(),
-        "tunnel": tunnel.report(),
-    })
 }
 
 /// From 0 to 1. When the system has no randomness to give, all retries keep step: a cosmetic loss.

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// As of this time (RFC 3339 or Unix seconds), for rules that are muted [default: when it was received, else now]
     #[arg(long, value_name = "TIME", requires = "explain", value_parser = verify::parse_time)]
     at: Option<Timestamp>,
-    /// One JSON object: `problems` and, when there is no error, `settings`; of --explain, `events`
+    /// One JSON object: `problems` and, when there is no error, `notes` and `settings`; of --explain, `events`
     #[arg(long)]
     json: bool,
 }
@@ -38,6 +38,7 @@ pub(super) fn check(global: &Global, arguments: &Arguments) -> Result<(), Failur
     match global.load_in(surroundings::of_the_service(global), config::load) {
         Ok(loaded) if arguments.json => print_json(&json!({
             "problems": loaded.warnings,
+            "notes": config::notes(&loaded.settings),
             "settings": config::effective_json(&loaded.settings),
         })),
         Ok(loaded) => {

@@ -85,6 +85,9 @@ fn settled(loaded: Loaded) -> Settings {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    for note in config::notes(&loaded.settings) {
+        log::info!("{note}");
+    }
     loaded.settings
 }
 

@@ -40,6 +40,18 @@ pub fn effective_json(settings: &Settings) -> Value {
     })
 }
 
+/// What is so at the moment and no part of the configuration: secrets that wait to follow others.
+pub fn notes(settings: &Settings) -> Vec<String> {
+    let waiting = settings.sources.iter().flat_map(|(name, source)| {
+        source
+            .origins
+            .waiting()
+            .iter()
+            .map(move |path| format!("source {name}: a new secret waits in {}: both are accepted", path.display()))
+    });
+    waiting.collect()
+}
+
 /// The settings as the file would say them, secrets hidden.
 pub fn effective(settings: &Settings) -> String {
     let tree = effective_json(settings);
@@ -47,6 +59,7 @@ pub fn effective(settings: &Settings) -> String {
         Some(file) => format!("# {}\n", file.display()),
         None => "# built-in defaults and the environment\n".to_owned(),
     };
+    notes(settings).iter().for_each(|note| text.push_str(&format!("# {note}\n")));
     for section in [
         "door", "store", "panel", "health", "github", "tunnel", "sources", "sinks", "schedule", "rules", "bell", "cues",
     ] {
@@ -178,6 +191,7 @@ fn allow_from_json(allow_from: &AllowFrom) -> Vec<String> {
 fn source_json(source: &Source) -> Value {
     let Source {
         terms: Terms { provider, secrets, public_url: _, options },
+        origins: _,
         allow_from,
         repeats,
         repeat_window,

@@ -2,6 +2,7 @@
 //!
 //! In reading order: [`load`] reads the file, `raw` makes tables of it that know their lines, `check` makes
 //! [`Settings`] of those with the help of `value`, `address` and `secret`, and every complaint becomes a [`Problem`].
+//! Only `rotation` outlives that: what it has of a source's secrets is read anew while the service runs.
 //!
 //! # What relative paths are relative to
 //!
@@ -16,6 +17,7 @@ mod effective;
 mod environment;
 mod problem;
 mod raw;
+mod rotation;
 mod secret;
 mod template;
 #[cfg(test)]
@@ -32,9 +34,10 @@ use std::{
 };
 
 pub use self::{
-    effective::{HIDDEN, effective, effective_json, rule_json},
+    effective::{HIDDEN, effective, effective_json, notes, rule_json},
     environment::{Environment, SYSTEM_FILE},
     problem::{Failure, Level, Problem},
+    rotation::{Fresh, Marks, Origins, Rotation, check_list},
     template::{SECRET_FILE, TEMPLATE},
     value::show_duration,
 };
@@ -273,6 +276,8 @@ impl Health {
 pub struct Source {
     /// Whose rules its requests follow, and what proves them; there is a secret, unless none was asked for.
     pub terms: Terms,
+    /// Where its secrets are found, and how they are changed.
+    pub origins: Origins,
     /// Addresses that may call.
     pub allow_from: AllowFrom,
     /// What to do with one body under many ids.

@@ -1,9 +1,9 @@
-//! Where secrets come from: a variable, a file, a systemd credential. Owns the fetching; refuses to take a secret that
-//! is written into the configuration, and never puts one into a message.
+//! Where secrets come from: a variable, a file, a systemd credential; and the one to come, in a file beside. Owns the
+//! fetching; refuses to take a secret that is written into the configuration, and never puts one into a message.
 
 use std::{
     fs::File,
-    io::Read,
+    io::{self, ErrorKind, Read},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -20,10 +20,13 @@ use crate::secret::Secret;
 /// No key, token or URL comes near this; a file that does is not a secret.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// While rotating there are two; more than a few is a list that nobody prunes.
-const SECRETS_MAX: usize = 8;
+pub(super) const SECRETS_MAX: usize = 8;
 
 /// The folder beside the configuration that the packaged unit loads as credentials.
 const CREDENTIALS: &str = "secrets";
+
+/// Ends the name of the file in which the secret to come waits, beside that of the present one.
+const NEXT: &str = ".next";
 
 const HINT: &str = "write { env = \"NAME\" }, { file = \"path\" } or { credential = \"name\" }";
 
@@ -110,24 +113,81 @@ pub(super) fn origins(node: &Node<'_>, beside: &Path, report: &mut Report) -> Ve
 
 /// Fetches the secret.
 pub(super) fn fetch(origin: &Origin, environment: &Environment) -> Result<Found, Fault> {
-    let (value, whence) = match origin {
-        Origin::Variable(name) => match environment.get(name) {
-            Variable::Set(value) => (value, name.clone()),
-            Variable::Empty => return Ok(Found::Unset { variable: name.clone(), is_empty: true }),
-            Variable::Unset => return Ok(Found::Unset { variable: name.clone(), is_empty: false }),
-            Variable::NotText => return Err(Fault::new(format!("{name} is not valid UTF-8"))),
-        },
-        Origin::File(path) => (read(path)?, path.display().to_string()),
+    let name = match origin {
+        Origin::Variable(name) => name,
+        Origin::File(path) => return read_secret(path).map(Found::Value),
         Origin::Credential { name, stored } => {
-            let path = credential(name, stored, environment)?;
-            (read(&path)?, path.display().to_string())
+            return read_secret(&credential(name, stored, environment)?).map(Found::Value);
         }
     };
+    match environment.get(name) {
+        Variable::Set(value) => secret(value, name).map(Found::Value),
+        Variable::Empty => Ok(Found::Unset { variable: name.clone(), is_empty: true }),
+        Variable::Unset => Ok(Found::Unset { variable: name.clone(), is_empty: false }),
+        Variable::NotText => Err(Fault::new(format!("{name} is not valid UTF-8"))),
+    }
+}
+
+/// The file that holds it; `None` where a variable does.
+pub(super) fn file(origin: &Origin, environment: &Environment) -> Result<Option<PathBuf>, Fault> {
+    match origin {
+        Origin::Variable(_) => Ok(None),
+        Origin::File(path) => Ok(Some(path.clone())),
+        Origin::Credential { name, stored } => credential(name, stored, environment).map(Some),
+    }
+}
+
+/// Reads the secret that a file holds.
+pub(super) fn read_secret(path: &Path) -> Result<Secret, Fault> {
+    let text = read(path).map_err(|cause| cannot_read(path, &cause))?;
+    secret(text, &path.display().to_string())
+}
+
+fn secret(value: String, whence: &str) -> Result<Secret, Fault> {
     // A key of blanks is a slip, and as good as published.
     let secret = (!value.trim().is_empty()).then(|| Secret::new(value)).flatten();
-    match secret {
-        Some(secret) => Ok(Found::Value(secret)),
-        None => Err(Fault::new(format!("the secret in {whence} is empty"))),
+    secret.ok_or_else(|| Fault::new(format!("the secret in {whence} is empty")))
+}
+
+fn cannot_read(path: &Path, cause: &io::Error) -> Fault {
+    Fault::new(format!("cannot read the secret in {}: {cause}", path.display()))
+}
+
+/// The same of what must be a file.
+pub(super) fn read_file(path: &Path) -> Result<Secret, Fault> {
+    let text = text_of(path).map_err(|cause| cannot_read(path, &cause))?;
+    secret(text, &path.display().to_string())
+}
+
+/// Where the secret that is to follow this one waits.
+pub(super) fn next(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(NEXT);
+    PathBuf::from(path)
+}
+
+/// Reads the secret that is to follow the one in `path`. `None` where none waits: a file without anything in it is one
+/// that is about to be written. Whoever reads both reads this one first: one that takes the other's place meanwhile is
+/// then read twice, and not missed.
+pub(super) fn read_next(path: &Path) -> Option<Result<Secret, Fault>> {
+    let next = next(path);
+    match text_of(&next) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => None,
+        Err(cause) => {
+            let hint =
+                format!("give it to the service's user: chown --reference={} {}", path.display(), next.display());
+            Some(Err(cannot_read(&next, &cause).hint(hint)))
+        }
+        Ok(text) if text.trim().is_empty() => None,
+        Ok(text) => Some(secret(text, &next.display().to_string())),
+    }
+}
+
+/// A file's text; reading anything else might wait for ever.
+fn text_of(path: &Path) -> io::Result<String> {
+    match path.metadata()?.is_file() {
+        true => read(path),
+        false => Err(io::Error::other("it is no file")),
     }
 }
 
@@ -155,6 +215,11 @@ fn credential(name: &str, stored: &Path, environment: &Environment) -> Result<Pa
 /// Says aloud when others on this machine can read the secret.
 pub(super) fn exposure(origin: &Origin) -> Option<Fault> {
     let Origin::File(path) = origin else { return None };
+    exposure_of(path)
+}
+
+/// The same of one file.
+pub(super) fn exposure_of(path: &Path) -> Option<Fault> {
     let mode = path.metadata().ok()?.permissions().mode();
     (mode & 0o007 != 0).then(|| {
         Fault::new(format!("everybody on this machine can read {}", path.display()))
@@ -163,15 +228,13 @@ pub(super) fn exposure(origin: &Origin) -> Option<Fault> {
 }
 
 /// The file's text without its last newline, which editors add and no secret ends in.
-fn read(path: &Path) -> Result<String, Fault> {
-    let failed = |cause: std::io::Error| Fault::new(format!("cannot read the secret in {}: {cause}", path.display()));
+fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    File::open(path)?.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > SECRET_BYTES_MAX {
-        return Err(Fault::new(format!("{} is too large for a secret", path.display())));
+        return Err(io::Error::other("it is too large for a secret"));
     }
-    let mut text = String::from_utf8(bytes)
-        .map_err(|_| Fault::new(format!("the secret in {} is not valid UTF-8", path.display())))?;
+    let mut text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not valid UTF-8"))?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {

@@ -70,6 +70,7 @@ impl Daemon {
             tunnel,
             meters: self.meters.clone(),
             counters,
+            sources: self.sources.clone(),
             public_url: self.public_url.clone(),
             clock: clock.clone(),
             wakes,

@@ -1,25 +1,27 @@
 //! What the head alone decides: path, method, address, and whether there is a signature at all. Refused here, a body is
 //! never read.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{Door, canary};
 use crate::{
-    config::AllowFrom,
+    config::{AllowFrom, Source},
     headers::Single,
     http::{Head, Peer, Response},
     provider::{self, Rejection},
 };
 
 /// Where an admitted request goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Route {
     /// `GET /health`
     Health,
     /// `POST /webhooks/<source>`
     Webhook {
         /// The configured source's name.
-        source: String,
+        name: String,
+        /// The source as it was when the request came: its body may take longer than a secret lives.
+        source: Arc<Source>,
         /// The sender's address, where it can be known.
         client: Option<IpAddr>,
     },
@@ -102,21 +104,22 @@ impl Door {
             };
         }
         let name = path.strip_prefix("/webhooks/").or_else(|| path.strip_prefix("/webhook/"));
-        let Some((name, source)) = name.and_then(|name| self.sources.get_key_value(name)) else {
+        let Some((name, held)) = name.and_then(|name| self.sources.get(name)) else {
             return Err(Refused::new(head, 404, "not found", "no such source or path"));
         };
         if head.method != "POST" {
             return Err(Refused::wrong_method(head, "POST"));
         }
         let client = self.client(head, peer);
-        self.check_address(&source.allow_from, client).map_err(|(status, why)| {
+        self.check_address(&held.as_it_is().allow_from, client).map_err(|(status, why)| {
             let told = if status == 403 { "forbidden" } else { "cannot tell who may call right now" };
-            let (source, said) = (name.clone(), format!("source={name}"));
+            let (source, said) = (name.to_owned(), format!("source={name}"));
             Refused { source, said, ..Refused::new(head, status, told, why) }
         })?;
+        let source = held.look(name);
         provider::admit(&source.terms, &head.headers)
             .map_err(|rejection| Refused::rejected(name, log::Level::Info, &rejection))?;
-        Ok(Route::Webhook { source: name.clone(), client })
+        Ok(Route::Webhook { name: name.to_owned(), source, client })
     }
 
     /// Whether this address may call; a status and the reason when it may not.

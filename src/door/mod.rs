@@ -8,10 +8,10 @@ pub mod failures;
 mod health;
 mod published;
 mod refusals;
+mod sources;
 mod webhook;
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     sync::{
         Arc, Mutex,
@@ -31,10 +31,11 @@ use self::{
 pub use self::{
     published::{KEPT_AS, List, Published, Publisher},
     refusals::Refusals,
+    sources::Sources,
 };
 use crate::{
     allowance::Rate,
-    config::{self, Source},
+    config,
     http::{Admitted, Head, Peer, Refusal, Request, Response, Service},
     meters::Meters,
     store::Store,
@@ -44,7 +45,7 @@ use crate::{
 
 /// The door's service: a request in, an answer out.
 pub struct Door {
-    sources: BTreeMap<String, Source>,
+    sources: Sources,
     trusted_proxies: Vec<IpAddr>,
     request_deadline: Duration,
     store: Store,
@@ -149,7 +150,7 @@ impl Door {
     /// A door for these sources. `stored` is woken for each new delivery.
     pub fn new(
         settings: &config::Door,
-        sources: BTreeMap<String, Source>,
+        sources: Sources,
         store: Store,
         clock: Arc<dyn Clock>,
         stored: Wake,

@@ -32,17 +32,14 @@ impl Door {
     pub(super) fn webhook(&self, request: Request<Route>) -> Response {
         let Request { head, body, peer, accepted, admitted } = request;
         let read = Instant::now();
-        let Route::Webhook { source: name, client } = admitted else {
-            return Response::error(404, "not found");
-        };
-        let Some(source) = self.sources.get(&name) else {
+        let Route::Webhook { name, source, client } = admitted else {
             return Response::error(404, "not found");
         };
         let unverified =
             Unverified { target: admit::path_and_query(&head.target).to_owned(), headers: head.headers, body };
         let now = self.clock.wall();
         let mut hint = None;
-        let terms = self.terms(source);
+        let terms = self.terms(&source);
         let explain = |request: &Unverified| hint = self.explain(&terms, request, client, now);
         let delivery = match provider::verify_or(&terms, unverified, now, explain) {
             Ok(Verified::Delivery(delivery)) => delivery,

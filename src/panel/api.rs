@@ -16,7 +16,7 @@ use crate::{
     bell::{Bell, Line, Part, Ring, Settings as Desk, State, Taken},
     config::{self, Loaded, Settings},
     doctor,
-    door::{Counters, PublicUrl},
+    door::{Counters, PublicUrl, Sources},
     event::Severity,
     headers::Headers,
     http::More,
@@ -78,6 +78,8 @@ pub struct Parts {
     pub meters: Arc<Meters>,
     /// What this process's own door has answered, where it has one.
     pub counters: Option<Arc<Counters>>,
+    /// That door's sources, whose secrets may be others than the settings' by now.
+    pub sources: Option<Sources>,
     /// Our address in the world, where only a quick tunnel knows it.
     pub public_url: PublicUrl,
     /// What time it is.
@@ -323,12 +325,14 @@ impl Api {
             let allowed = published.then(|| "github".to_owned()).into_iter();
             let allow_from: Vec<String> = allowed.chain(networks.iter().map(ToString::to_string)).collect();
             let health = report.sources.iter().find(|health| health.source == *name);
+            let live = self.parts.sources.as_ref().and_then(|sources| sources.count(name));
+            let secrets = live.unwrap_or(source.terms.secrets.len());
             json!({
                 "source": name,
                 "provider": source.terms.provider.name(),
                 "url": public_url.as_ref().map(|url| format!("{url}{path}")),
                 "path": path,
-                "secrets": source.terms.secrets.len(),
+                "secrets": secrets,
                 "allow_from": allow_from,
                 "last_received": health.and_then(|health| health.last_received),
                 "last_refusal": refusals.iter().find(|refusal| refusal.source == *name).map(refusal),

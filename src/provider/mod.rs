@@ -65,7 +65,7 @@ pub(crate) use kinds::severity as severity_of_kind;
 pub use kinds::{FACTS, KINDS, MONEY_KINDS};
 pub use rejection::Rejection;
 pub use rules::{Context, Encoding, Flaw, Options, Place, Proof, Signing, Terms};
-pub use signature::{Algorithm, body_sha256, is_signed_sha256_hex, sign_sha256_hex};
+pub use signature::{Algorithm, body_sha256, fingerprint, is_signed_sha256_hex, sign_sha256_hex};
 pub use standard::{check_signing_secret, sign_message};
 
 use rules::Rules;

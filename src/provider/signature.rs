@@ -59,6 +59,13 @@ pub fn sign_sha256_hex(secret: &Secret, parts: &[&[u8]]) -> String {
     read::to_hex(&sign(secret.expose().as_bytes(), Algorithm::Sha256, parts))
 }
 
+/// What tells secrets apart and gives none of them away: eight digits of an HMAC that each makes of the same words.
+pub fn fingerprint(secret: &Secret) -> String {
+    let mut digits = sign_sha256_hex(secret, &[b"hookbell: which secret this is"]);
+    digits.truncate(8);
+    digits
+}
+
 /// Whether `given` is [`sign_sha256_hex`] of the parts.
 pub fn is_signed_sha256_hex(secret: &Secret, parts: &[&[u8]], given: &str) -> bool {
     is_same(sign_sha256_hex(secret, parts).as_bytes(), given.as_bytes())
@@ -173,6 +180,13 @@ mod tests {
         // docs.github.com, "Validating webhook deliveries": the published test values.
         let signature = sign_sha256_hex(&secret("It's a Secret to Everybody"), &[b"Hello, ", b"World!"]);
         assert_eq!(signature, "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17");
+    }
+
+    #[test]
+    fn a_fingerprint_is_short_and_always_the_same() {
+        // printf 'hookbell: which secret this is' | openssl dgst -sha256 -hmac old
+        assert_eq!(fingerprint(&secret("old")), "93c1956a");
+        assert_ne!(fingerprint(&secret("old")), fingerprint(&secret("old ")));
     }
 
     #[test]

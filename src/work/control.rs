@@ -1,5 +1,7 @@
-//! The control socket: how other processes of the same user reach the running worker. One JSON line in, one JSON line
+//! The control socket: how other processes of the same user reach the running service. One JSON line in, one JSON line
 //! out. Owns the protocol on both sides; refuses to be reachable by anybody else (mode 0600).
+//!
+//! It is the worker's; a door that runs alone has one of its own, for what only a door can be asked ([`Request::Secrets`]).
 
 use std::{
     fs, io,
@@ -18,6 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     bell::{Bell, Gesture, Ring, Taken},
     event::Severity,
+    secret::Secret,
     store,
     threads::{self, Stop, Wake},
 };
@@ -26,6 +29,10 @@ use crate::{
 const LINE_BYTES_MAX: u64 = 16 * 1024;
 /// Neither side waits longer for the other.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What is answered where only the door can.
+const NO_DOOR: &str = "this process has no door (`hookbell work`): `hookbell receive` has, with a socket of its own; where it does not \
+                       run, start it, and it reads what is there";
 
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,11 +68,44 @@ pub enum Request {
     },
     /// How the process is.
     Status,
+    /// Which secrets a source accepts at the moment; before that is told, its files are looked at. The answer has
+    /// `source`, `secrets` (their fingerprints, in their order) and `faults` (what of its files will not do).
+    Secrets {
+        /// The source's name.
+        source: String,
+        /// Accepted from now on, in place of all others, until one of its files changes or the process ends. For
+        /// credentials, whose files never change under systemd.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "exposed")]
+        accept: Option<Vec<Secret>>,
+    },
 }
 
-/// The socket's path: beside the database.
+/// Secrets as they are: nowhere else do they leave the process. `Debug` still hides them.
+mod exposed {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use crate::secret::Secret;
+
+    pub(super) fn serialize<S: Serializer>(secrets: &Option<Vec<Secret>>, to: S) -> Result<S::Ok, S::Error> {
+        let values: Option<Vec<&str>> = secrets.as_ref().map(|secrets| secrets.iter().map(Secret::expose).collect());
+        values.serialize(to)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Vec<Secret>>, D::Error> {
+        let Some(values) = Option::<Vec<String>>::deserialize(from)? else { return Ok(None) };
+        let secrets: Option<Vec<Secret>> = values.into_iter().map(Secret::new).collect();
+        secrets.map(Some).ok_or_else(|| D::Error::custom("an empty secret"))
+    }
+}
+
+/// The worker's socket: beside the database.
 pub fn socket_path(database: &Path) -> PathBuf {
     store::beside(database, ".sock")
+}
+
+/// That of a door which runs alone.
+pub fn door_socket_path(database: &Path) -> PathBuf {
+    store::beside(database, ".door.sock")
 }
 
 /// Asks the running worker. `None` when nobody listens.
@@ -73,7 +113,22 @@ pub fn socket_path(database: &Path) -> PathBuf {
 /// # Errors
 /// When somebody listens and does not answer properly.
 pub fn ask(database: &Path, request: &Request) -> io::Result<Option<Value>> {
-    let mut stream = match UnixStream::connect(socket_path(database)) {
+    ask_at(&socket_path(database), request)
+}
+
+/// Asks the process that has the door: the one that has nothing else, where there is one. `None` when nobody listens.
+///
+/// # Errors
+/// When somebody listens and does not answer properly.
+pub fn ask_door(database: &Path, request: &Request) -> io::Result<Option<Value>> {
+    match ask_at(&door_socket_path(database), request)? {
+        Some(answer) => Ok(Some(answer)),
+        None => ask(database, request),
+    }
+}
+
+fn ask_at(socket: &Path, request: &Request) -> io::Result<Option<Value>> {
+    let mut stream = match UnixStream::connect(socket) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
@@ -90,15 +145,31 @@ pub fn ask(database: &Path, request: &Request) -> io::Result<Option<Value>> {
     serde_json::from_str(&answer).map(Some).map_err(io::Error::other)
 }
 
+/// What answers a request.
+pub type Serve = Box<dyn Fn(Request) -> Value + Send>;
+
 /// The listening side. [`Control::run`] is the thread.
 pub struct Control {
     listener: UnixListener,
     path: PathBuf,
-    wakes: Vec<Wake>,
-    bell: Bell,
-    status: Box<dyn Fn() -> Value + Send>,
+    serve: Serve,
     stop: Stop,
 }
+
+/// What a worker answers from.
+pub struct Worker {
+    /// The router's and the senders'.
+    pub wakes: Vec<Wake>,
+    /// The desk.
+    pub bell: Bell,
+    /// How the process is.
+    pub status: Box<dyn Fn() -> Value + Send>,
+    /// What its door answers about a source's secrets; `None`: the door is another process.
+    pub secrets: Option<Secrets>,
+}
+
+/// Looks at a source's secrets, or takes these.
+pub type Secrets = Box<dyn Fn(&str, Option<Vec<Secret>>) -> Value + Send>;
 
 /// Ends a [`Control`] from outside.
 pub struct ControlStop {
@@ -108,18 +179,11 @@ pub struct ControlStop {
 }
 
 impl Control {
-    /// Listens beside the database; `wakes` are the router's and the senders'. The caller holds the work role's lock, so
-    /// a socket that is there already is stale.
+    /// Listens at this path. The caller holds its role's lock, so a socket that is there already is stale.
     ///
     /// # Errors
     /// When the socket cannot be made; the path may be longer than a socket's can be.
-    pub fn bind(
-        database: &Path,
-        wakes: Vec<Wake>,
-        bell: Bell,
-        status: Box<dyn Fn() -> Value + Send>,
-    ) -> io::Result<(Control, ControlStop)> {
-        let path = socket_path(database);
+    pub fn bind(path: PathBuf, serve: Serve) -> io::Result<(Control, ControlStop)> {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -127,7 +191,7 @@ impl Control {
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let stop = Stop::new();
-        let control = Control { listener, path: path.clone(), wakes, bell, status, stop: stop.clone() };
+        let control = Control { listener, path: path.clone(), serve, stop: stop.clone() };
         let ending = ControlStop { listener: control.listener.try_clone()?, path, stop };
         Ok((control, ending))
     }
@@ -158,14 +222,19 @@ impl Control {
         let mut line = String::new();
         BufReader::new((&stream).take(LINE_BYTES_MAX)).read_line(&mut line)?;
         let answer = match serde_json::from_str::<Request>(&line) {
-            Ok(request) => self.serve(request),
+            Ok(request) => {
+                let _busy = threads::busy(threads::BUSY_MAX);
+                (self.serve)(request)
+            }
             Err(error) => json!({ "error": format!("not a request: {error}") }),
         };
         writeln!(stream, "{answer}")
     }
+}
 
-    fn serve(&self, request: Request) -> Value {
-        let _busy = threads::busy(threads::BUSY_MAX);
+impl Worker {
+    /// Answers.
+    pub fn serve(&self, request: Request) -> Value {
         match request {
             Request::Wake => {
                 self.wakes.iter().for_each(Wake::wake);
@@ -194,6 +263,10 @@ impl Control {
                 json!({ "ok": true })
             }
             Request::Status => (self.status)(),
+            Request::Secrets { source, accept } => match &self.secrets {
+                Some(secrets) => secrets(&source, accept),
+                None => json!({ "error": NO_DOOR }),
+            },
         }
     }
 }

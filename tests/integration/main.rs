@@ -22,6 +22,7 @@ mod panel;
 mod payloads;
 mod providers;
 mod rules;
+mod secrets;
 mod storage;
 mod threads;
 mod tunnel;

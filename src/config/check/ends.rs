@@ -10,9 +10,10 @@ use toml::de::DeValue;
 use super::Around;
 use crate::{
     config::{
-        AllowFrom, Repeats, Secrets, Source, address,
+        AllowFrom, Origins, Repeats, Secrets, Source, address,
         problem::{Fault, Place as At, Report},
         raw::{Node, Section},
+        rotation,
         secret::{self, Found, Origin},
         value::{self, DAY, SECOND},
     },
@@ -156,7 +157,8 @@ fn source(
         None => provider.map(|provider| Some(default_origin(provider))).into_iter().collect(),
     };
     let place_of_secret = section.place_of("secret");
-    let (positions, secrets) = required(&place_of_secret, &origins, around, report);
+    let Required { positions, secrets, origins: found } =
+        required(&place_of_secret, &origins, provider, around, report);
     let allow_from = allow_from(&mut section, report);
     let repeats = section.read("repeats", report, |node| {
         value::choice(node, &[("limit", Repeats::Limit), ("process", Repeats::Process), ("skip", Repeats::Skip)])
@@ -170,7 +172,7 @@ fn source(
     let (repeats, repeat_window) = (repeats.unwrap_or_default(), repeat_window.unwrap_or(REPEAT_WINDOW));
     let terms = Terms { provider, secrets, public_url: public_url.url.map(str::to_owned), options };
     if around.secrets == Secrets::Unneeded {
-        return Some(Source { terms, allow_from, repeats, repeat_window, silence_after });
+        return Some(Source { terms, origins: found, allow_from, repeats, repeat_window, silence_after });
     }
     for flaw in provider.check(&terms) {
         match flaw {
@@ -190,7 +192,7 @@ fn source(
     if terms.secrets.is_empty() {
         return None;
     }
-    Some(Source { terms, allow_from, repeats, repeat_window, silence_after })
+    Some(Source { terms, origins: found, allow_from, repeats, repeat_window, silence_after })
 }
 
 /// Networks, and `"github"` for those that GitHub publishes.
@@ -252,28 +254,55 @@ fn default_origin(provider: Provider) -> Origin {
     Origin::Variable(format!("{}_WEBHOOK_SECRET", provider.name().to_uppercase()))
 }
 
-/// Fetches what cannot be done without: where each stands among the origins, and the secrets, each once.
+/// A source's secrets, each once.
+struct Required {
+    secrets: Vec<Secret>,
+    /// Where each stands among the configured origins.
+    positions: Vec<usize>,
+    origins: Origins,
+}
+
+impl Required {
+    /// Whether it was not there yet.
+    fn take(&mut self, secret: Secret, position: usize) -> bool {
+        let is_new = !self.secrets.contains(&secret);
+        if is_new {
+            self.positions.push(position);
+            self.secrets.push(secret);
+        }
+        is_new
+    }
+}
+
+/// Fetches what cannot be done without, and what is to follow it.
 fn required(
     place: &At,
     origins: &[Option<Origin>],
+    provider: Option<Provider>,
     around: &Around<'_>,
     report: &mut Report,
-) -> (Vec<usize>, Vec<Secret>) {
-    let (mut positions, mut secrets) = (Vec::new(), Vec::new());
+) -> Required {
+    let mut required = Required { secrets: Vec::new(), positions: Vec::new(), origins: Origins::new(origins) };
     if around.secrets == Secrets::Unneeded {
-        return (positions, secrets);
+        return required;
     }
     for (position, origin) in origins.iter().enumerate() {
         let Some(origin) = origin else { continue };
+        // Why there is none is told by fetching it.
+        let file = secret::file(origin, around.environment).ok().flatten().filter(|path| path.is_file());
+        let next = file.as_deref().and_then(|path| {
+            required.origins.add_file(path);
+            rotation::next_in(path, provider?)
+        });
         match secret::fetch(origin, around.environment) {
             Ok(Found::Value(secret)) => {
                 if let Some(fault) = secret::exposure(origin) {
                     report.warn(place, fault);
                 }
-                if !secrets.contains(&secret) {
-                    positions.push(position);
-                    secrets.push(secret);
+                if file.is_none() {
+                    required.origins.add_given(&secret);
                 }
+                required.take(secret, position);
             }
             Ok(Found::Unset { variable, is_empty }) => {
                 let state = if is_empty { "empty" } else { "not set" };
@@ -286,6 +315,23 @@ fn required(
             }
             Err(fault) => report.error(place, fault),
         }
+        match (next, file) {
+            (Some(Ok(secret)), Some(path)) => {
+                let is_open = matches!(origin, Origin::File(_));
+                if is_open && let Some(fault) = secret::exposure_of(&secret::next(&path)) {
+                    report.warn(place, fault);
+                }
+                if required.take(secret, position) {
+                    required.origins.add_waiting(&path);
+                }
+            }
+            // A service that did not start for it would refuse what the present one signs.
+            (Some(Err(fault)), _) => {
+                required.origins.add_fault(&fault);
+                report.warn(place, fault);
+            }
+            _ => {}
+        }
     }
-    (positions, secrets)
+    required
 }

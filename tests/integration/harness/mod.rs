@@ -263,12 +263,21 @@ pub(crate) fn post_sample(door: &str, name: &str, salt: u64) -> (u16, Value) {
 
 /// The headers that GitHub would send with this body.
 pub(crate) fn signed(event: &str, guid: &str, body: &[u8]) -> Vec<(String, String)> {
-    let sample = Sample::json(event, body).with("X-GitHub-Event", event).with("X-GitHub-Delivery", guid);
-    sign(sample).headers
+    signed_by(SECRET, event, guid, body)
 }
 
-fn sign(mut sample: Sample) -> Sample {
-    let secret = Secret::new(SECRET.to_owned()).expect("not empty");
+/// The same by another secret.
+pub(crate) fn signed_by(secret: &str, event: &str, guid: &str, body: &[u8]) -> Vec<(String, String)> {
+    let sample = Sample::json(event, body).with("X-GitHub-Event", event).with("X-GitHub-Delivery", guid);
+    sign_by(secret, sample).headers
+}
+
+fn sign(sample: Sample) -> Sample {
+    sign_by(SECRET, sample)
+}
+
+fn sign_by(secret: &str, mut sample: Sample) -> Sample {
+    let secret = Secret::new(secret.to_owned()).expect("not empty");
     sample.sign(Provider::GitHub, &Signing::new(&secret, "", Timestamp::from_ms(0))).expect("GitHub takes any secret");
     sample
 }
