@@ -6,6 +6,7 @@
 mod address;
 mod control;
 mod panel;
+mod recovery;
 mod sinks;
 mod tunnel;
 
@@ -162,7 +163,7 @@ impl Daemon {
             panel: None,
             panel_address: None,
             meters: Arc::default(),
-            sources: (roles != Roles::Work).then(|| Sources::new(settings.sources.clone())),
+            sources: (roles != Roles::Work).then(|| sources_with_doors(settings)),
             bell: None,
             public_url: PublicUrl::default(),
             quick: None,
@@ -334,10 +335,11 @@ impl Daemon {
             stop: self.stop.clone(),
         };
         self.spawn("router", move || router.run())?;
-        self.start_watch(settings, (&bell, &tunnel, clock), &findings, &router_wake)?;
+        let (reconciler, reports) = self.start_recovery(settings, clock, &router_wake, &tunnel)?;
+        self.start_watch(settings, (&bell, &tunnel, clock), &findings, &router_wake, reports.clone())?;
         let shared = (counters.clone(), findings.clone());
         self.start_panel(settings, (bell.clone(), tunnel.clone(), clock), shared, wakes.clone())?;
-        self.start_control(settings, wakes, bell, (counters, findings), tunnel);
+        self.start_control(settings, (wakes, reconciler), bell, (counters, findings, reports), tunnel);
         let upkeep = Upkeep {
             store: self.store.clone(),
             settings: settings.store.clone(),
@@ -566,6 +568,12 @@ fn catch_signals(ended: mpsc::Sender<Ending>) -> io::Result<(signal_hook::iterat
         }
     })?;
     Ok((handle, listening))
+}
+
+/// The sources that somebody may call.
+fn sources_with_doors(settings: &Settings) -> Sources {
+    let sources = settings.sources.iter().filter(|(_, source)| source.has_door());
+    Sources::new(sources.map(|(name, source)| (name.clone(), source.clone())).collect())
 }
 
 /// The sinks that are the desk.

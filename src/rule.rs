@@ -130,6 +130,7 @@ const OWN_KINDS: &[&str] = &[
     "hookbell_disk_trouble",
     "hookbell_clock_wrong",
     "hookbell_tunnel_down",
+    "hookbell_not_reconciled",
     "hookbell_bell_broken",
     "hookbell_recovered",
 ];

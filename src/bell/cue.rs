@@ -192,6 +192,7 @@ const DEFAULTS: &[Row] = &[
     ("hookbell_source_failing", "red", 300, 200, 2, "d=8,o=5,b=200:f,c", 5),
     ("hookbell_source_silent", "red", 300, 200, 2, "d=8,o=5,b=200:g,c", 5),
     ("hookbell_clock_wrong", "red", 300, 200, 2, "d=8,o=5,b=200:a,c", 5),
+    ("hookbell_not_reconciled", "red", 300, 200, 2, "d=8,o=5,b=200:d,a4", 5),
     ("hookbell_bell_broken", "red", 300, 200, 2, "d=8,o=5,b=200:b,c", 5),
     // Well done: rising.
     ("hookbell_recovered", "green", 300, 150, 2, "d=8,o=6,b=200:c,f", 4),

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{Cue, cue};
-use crate::{event::Event, time::Timestamp};
+use crate::{
+    event::{Event, Severity},
+    time::Timestamp,
+};
 
 /// Something that stays lit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,6 +40,8 @@ impl Latch {
 pub struct Change {
     /// The cue that stays lit from now on.
     pub begins: Option<String>,
+    /// The kinds of event that end it: one of them may be here already, where this one was missed and comes late.
+    pub ended_by: Vec<String>,
     /// The cues that no longer do.
     pub ends: Vec<String>,
 }
@@ -71,9 +76,34 @@ impl Latches {
         }
         let ends = self.cues.iter().filter(|(_, cue)| cue.latch && cue.clears_on.contains(&event.kind));
         let ends = ends.map(|(name, _)| name.clone()).collect();
-        let name = cue::resolve_name(&self.cues, rung(&self.cues, event, chosen), event.severity);
-        let latches = sinks.any(|sink| self.sinks.contains(sink)) && self.cues.get(name).is_some_and(|cue| cue.latch);
-        Change { begins: latches.then(|| name.to_owned()), ends }
+        let begins = match sinks.any(|sink| self.sinks.contains(sink)) {
+            true => self.lit(rung(&self.cues, event, chosen), event.severity),
+            false => None,
+        };
+        let ended_by = begins.map(|(_, cue)| cue.clears_on.clone()).unwrap_or_default();
+        Change { begins: begins.map(|(name, _)| name.to_owned()), ended_by, ends }
+    }
+
+    /// The kinds that end what an event of this kind and severity begins, should it go to one of these sinks with the cue
+    /// that a rule chose. Empty where it begins nothing.
+    pub fn ends_of<'a>(
+        &'a self,
+        kind: &'a str,
+        severity: Severity,
+        chosen: Option<&'a str>,
+        mut sinks: impl Iterator<Item = &'a str>,
+    ) -> &'a [String] {
+        let name = chosen.filter(|chosen| self.cues.contains_key(*chosen)).unwrap_or(kind);
+        match sinks.any(|sink| self.sinks.contains(sink)) {
+            true => self.lit(name, severity).map_or(&[], |(_, cue)| &cue.clears_on),
+            false => &[],
+        }
+    }
+
+    /// The cue that stays lit for what rings by this name.
+    fn lit<'a>(&'a self, rung: &'a str, severity: Severity) -> Option<(&'a str, &'a Cue)> {
+        let name = cue::resolve_name(&self.cues, rung, severity);
+        self.cues.get(name).filter(|cue| cue.latch).map(|cue| (name, cue))
     }
 }
 
@@ -85,7 +115,6 @@ pub fn rung<'a>(cues: &BTreeMap<String, Cue>, event: &'a Event, chosen: Option<&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Severity;
 
     fn check(kind: &str, chosen: Option<&str>, to: &[&str], expected: (Option<&str>, &[&str])) {
         let mut cues = cue::default_cues();

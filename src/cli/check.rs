@@ -1,9 +1,11 @@
 //! `check`: the configuration, read with the very code that `run` uses.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::{Failure, Global, explain, print_json, print_line, surroundings, verify};
-use crate::{config, time::Timestamp};
+use crate::{config, provider, time::Timestamp, work::control};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -45,6 +47,11 @@ pub(super) fn check(global: &Global, arguments: &Arguments) -> Result<(), Failur
             for warning in &loaded.warnings {
                 eprintln!("warning: {warning}");
             }
+            for (name, source) in &loaded.settings.sources {
+                unaccepted(&loaded.settings.store.path, name, source)
+                    .into_iter()
+                    .for_each(|what| eprintln!("warning: {what}"));
+            }
             print_line(config::effective(&loaded.settings).trim_end())
         }
         Err(Failure::Configuration(failure)) if arguments.json => {
@@ -53,4 +60,21 @@ pub(super) fn check(global: &Global, arguments: &Arguments) -> Result<(), Failur
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// What is wrong with a secret that waits to follow another, as the running service sees it: what we may read it may not, and
+/// what systemd has handed to it does not change.
+fn unaccepted(database: &Path, name: &str, source: &config::Source) -> Option<String> {
+    if source.origins.waiting().is_empty() {
+        return None;
+    }
+    let request = control::Request::Secrets { source: name.to_owned(), accept: None };
+    let answer = control::ask_door(database, &request).ok().flatten()?;
+    let accepted = answer["secrets"].as_array()?;
+    let missing =
+        source.terms.secrets.iter().filter(|secret| !accepted.contains(&json!(provider::fingerprint(secret)))).count();
+    let faults: Vec<&str> =
+        answer["faults"].as_array().into_iter().flatten().filter_map(|fault| fault.as_str()).collect();
+    let why = if faults.is_empty() { "restart it".to_owned() } else { faults.join("; ") };
+    (missing > 0).then(|| format!("source {name}: the running service does not accept the secret that waits: {why}"))
 }

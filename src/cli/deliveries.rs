@@ -24,6 +24,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// What `recheck` says of a delivery whose source is gone from the configuration.
 const NOT_CONFIGURED: &str = "not configured any more";
 
+/// And of what did not come signed.
+const ASKED_FOR: &str = "asked for, not signed";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Deliveries, newest first
@@ -43,7 +46,7 @@ Examples:
   hookbell deliveries recheck --source stripe --since 3d
 
 Each delivery is judged as of the moment when it came. Exit code 1 when one would be refused. Those of a source that is
-not configured any more are counted and not judged.")]
+not configured any more are counted and not judged, and so is what was asked for and came without a signature.")]
     Recheck(Recheck),
     /// Handle deliveries once more, by today's configuration: read, match the rules, send
     #[command(after_help = "\
@@ -242,6 +245,22 @@ fn recheck(settings: &Settings, arguments: &Recheck) -> Result<(), Failure> {
                 })
             }
         };
+        // What we have asked for need not have come in the bytes that were signed, or signed at all: no secret is wrong.
+        let is_unsigned = verdict.is_err() && row.origin != provider::Origin::Webhook.name();
+        if is_unsigned {
+            if arguments.json {
+                print_json(&json!({
+                    "id": row.id,
+                    "source": row.source,
+                    "received_at": row.received_at,
+                    "valid": null,
+                    "verified_by": null,
+                    "why": ASKED_FOR,
+                }))?;
+            }
+            *tally.entry((row.source, ASKED_FOR.to_owned())).or_default() += 1;
+            continue;
+        }
         refused += usize::from(verdict.is_err());
         if arguments.json {
             print_json(&json!({
@@ -357,11 +376,13 @@ pub(super) fn as_table(rows: &[DeliveryRow]) -> Vec<String> {
                 row.status.clone(),
                 row.source.clone(),
                 row.event_type.clone(),
+                // The usual way is no news.
+                if row.origin == "webhook" { String::new() } else { row.origin.clone() },
                 what.chars().take(80).collect(),
             ]
         })
         .collect();
-    table::lines(&["id", "received", "status", "source", "event", "what"], &cells)
+    table::lines(&["id", "received", "status", "source", "event", "origin", "what"], &cells)
 }
 
 fn show(reader: &Reader, arguments: &Show) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ mod demo;
 mod desk_screen;
 mod doctor;
 mod explain;
+mod github;
 mod init;
 mod run;
 mod secret;
@@ -108,6 +109,9 @@ enum Command {
     Restore(backup::Restore),
     /// Try the real things: disk, pins, Slack, clock, tunnel, public URL; one line each, with the remedy
     Doctor(doctor::Arguments),
+    /// Set GitHub up, and pull in what was missed
+    #[command(subcommand, name = "github")]
+    GitHub(github::Command),
     /// Look at what came in
     #[command(subcommand)]
     Deliveries(deliveries::Command),
@@ -247,6 +251,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Doctor(arguments) => doctor::doctor(&global, &arguments),
         Command::Deliveries(command) => deliveries::deliveries(&global, &command),
         Command::Bell(command) => bell::bell(&global, &command),
+        Command::GitHub(command) => github::github(&global, &command),
     }
 }
 

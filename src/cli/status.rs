@@ -9,6 +9,7 @@ use super::{Failure, Global, print_json, print_line, storage, table};
 use crate::{
     door::{KEPT_AS, List},
     panel::Address,
+    recover,
     store::{DeliveryRow, Filter, Outage, QueueCount, Reader, RefusalCount, Role, RoleLock},
     time::{Clock, SystemClock, Timestamp},
     work::{control, health::Terms, watch},
@@ -38,6 +39,8 @@ struct Report {
     queues: Vec<QueueCount>,
     /// Who was refused, the last first.
     refusals: Vec<RefusalCount>,
+    /// How far each place was reconciled that providers are asked for; by the service, else by the database alone.
+    reconciled: Vec<Value>,
     /// What `allow_from = "github"` goes by, once it was fetched.
     github_addresses: Option<Addresses>,
     last: Vec<DeliveryRow>,
@@ -77,6 +80,7 @@ pub(super) fn status(global: &Global, arguments: &Arguments) -> Result<(), Failu
             said => said.clone(),
         },
         store: storage::facts(&reader, &settings.store, &service["unsettled"])?,
+        reconciled: reconciled(&reader, &service)?,
         service,
         deliveries: reader.status_counts()?.into_iter().collect(),
         queues: reader.queues()?,
@@ -97,6 +101,14 @@ pub(super) fn status(global: &Global, arguments: &Arguments) -> Result<(), Failu
     match (listen.and_then(Address::of), report.service["panel"].as_str()) {
         (Some(address), Some(url)) => panel(&Address { url: url.to_owned(), ..address }),
         _ => Ok(()),
+    }
+}
+
+/// How far each place was reconciled.
+pub(super) fn reconciled(reader: &Reader, service: &Value) -> Result<Vec<Value>, Failure> {
+    match service["reconciled"].as_array() {
+        Some(said) => Ok(said.clone()),
+        None => Ok(recover::kept(reader)?),
     }
 }
 
@@ -212,6 +224,9 @@ fn print(report: &Report) -> Result<(), Failure> {
     let watched = &report.service["tunnel"];
     for line in [tunnel(watched), canary(watched)].into_iter().flatten() {
         print_line(&line)?;
+    }
+    for place in &report.reconciled {
+        print_line(&format!("reconciled: {}", table::printable(&recover::line(place, SystemClock.wall()))))?;
     }
     for line in desk(&report.service["bell"]) {
         print_line(&line)?;

@@ -23,13 +23,19 @@ fn told(story: &Story) -> Vec<String> {
     let row = &story.row;
     let mut lines = vec![format!("delivery {} · {} · {}", row.id, row.source, row.status)];
     let durable = story.durable_ms.map(|ms| format!(", durable after {ms:.1} ms")).unwrap_or_default();
-    lines.push(format!("  {}  received from {}{durable}", row.received_at, printable(&story.peer)));
-    lines.push(format!(
-        "  verified   by {}, secret {} of source {}",
-        printable(&story.provider),
-        story.verified_by,
-        row.source
-    ));
+    let provider = printable(&story.provider);
+    let how = match row.origin.as_str() {
+        "webhook" => "received",
+        origin => origin,
+    };
+    lines.push(format!("  {}  {how} from {}{durable}", row.received_at, printable(&story.peer)));
+    if let Some(sent_at) = row.sent_at {
+        lines.push(format!("  {sent_at}  sent by {provider}, by its own clock"));
+    }
+    lines.push(match story.verified_by {
+        0 => format!("  vouched    for by {provider}'s own interface, not by a signature"),
+        secret => format!("  verified   by {provider}, secret {secret} of source {}", row.source),
+    });
     let id = row.delivery_id.as_deref().unwrap_or("(no id)");
     lines.push(format!("  event      {} {}", printable(&row.event_type), printable(id)));
     lines.extend(notes(&row.notes).iter().map(|note| format!("  note       {}", printable(note))));

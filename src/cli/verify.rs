@@ -95,7 +95,7 @@ pub(super) fn verify(global: &Global, arguments: &Arguments) -> Result<(), Failu
         match &verdict {
             Ok(Verified::Delivery(delivery)) => {
                 (event, id) = (delivery.event_type().into(), delivery.id().into());
-                secret = (delivery.verified_by() + 1).into();
+                secret = delivery.verified_by().map(|index| index + 1).into();
             }
             Ok(Verified::Handshake(_)) => handshake = true,
             Err(_) => {}
@@ -116,7 +116,7 @@ pub(super) fn verify(global: &Global, arguments: &Arguments) -> Result<(), Failu
         match verified {
             Verified::Delivery(delivery) => {
                 let (event, id) = (table::printable(delivery.event_type()), delivery.id().map(table::printable));
-                let by = delivery.verified_by() + 1;
+                let by = delivery.verified_by().map_or(0, |index| index + 1);
                 let id = id.map_or_else(|| "no id of its own".to_owned(), |id| format!("delivery {id}"));
                 print_line(&format!("valid: {} {event}, {id}, verified by secret {by} of {of}", terms.provider))?;
             }

@@ -3,14 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    AllowFrom, Door, GitHub, Health, Listen, Order, Panel, Repeats, Retry, Settings, Sink, SinkKind, Source, Store,
-    Tunnel,
+    AllowFrom, Door, GitHub, Health, Listen, Mode, Order, Panel, Recover, Repeats, Retry, Settings, Sink, SinkKind,
+    Source, Store, Tunnel,
     value::{show_duration, show_size},
 };
 use crate::{
     bell::{self, Button, Buzzer, BuzzerKind, Colour, Cue, Led, Pattern, Pin, Pull},
     event::Severity,
     provider::{Algorithm, Encoding, Options, Place, Proof, Terms},
+    remote::Pass,
     rule::{Condition, Rule},
     sink::{discord, email, exec, forward, ntfy},
 };
@@ -21,13 +22,13 @@ pub const HIDDEN: &str = "(hidden)";
 /// The settings under the keys of the file, secrets hidden.
 pub fn effective_json(settings: &Settings) -> Value {
     let Settings { file, door, store, sources, sinks, zone, rules, bell, github, panel, health, tunnel } = settings;
-    let GitHub { api } = github;
+    let GitHub { api, token } = github;
     let named = |(name, value): (&String, Value)| (name.clone(), value);
     json!({
         "file": file.as_ref().map(|file| file.display().to_string()),
         "door": door_json(door),
         "store": store_json(store),
-        "github": { "api": api },
+        "github": { "api": api, "token": token.as_ref().map(|_| HIDDEN) },
         "panel": panel_json(panel),
         "health": health_json(health),
         "tunnel": tunnel_json(tunnel),
@@ -196,6 +197,9 @@ fn source_json(source: &Source) -> Value {
         repeats,
         repeat_window,
         silence_after,
+        recover,
+        poll,
+        poll_every,
     } = source;
     let repeats = match repeats {
         Repeats::Limit => "limit",
@@ -209,9 +213,33 @@ fn source_json(source: &Source) -> Value {
         "repeats": repeats,
         "repeat_window": show_duration(*repeat_window),
         "silence_after": silence_after.map(show_duration),
+        "poll": Some(poll).filter(|poll| !poll.is_empty()),
+        "poll_every": poll_every.map(show_duration),
+        "recover": recover.as_ref().map(recover_json),
     });
     if let (Value::Object(json), Value::Object(options)) = (&mut json, options_json(options)) {
         json.extend(options.into_iter().filter(|(_, value)| !value.is_null()));
+    }
+    json
+}
+
+fn recover_json(recover: &Recover) -> Value {
+    let Recover { pass, hooks, mode, every, window, api } = recover;
+    let mode = match mode {
+        Mode::Read => "read",
+        Mode::Redeliver => "redeliver",
+    };
+    let mut json = json!({
+        "hooks": hooks,
+        "mode": mode,
+        "every": show_duration(*every),
+        "window": show_duration(*window),
+        "api": api,
+    });
+    match pass {
+        Pass::Nobody => {}
+        Pass::Token(_) => json["token"] = HIDDEN.into(),
+        Pass::App { id, key: _ } => (json["app"], json["app_key"]) = (id.as_str().into(), HIDDEN.into()),
     }
     json
 }

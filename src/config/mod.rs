@@ -45,6 +45,7 @@ pub use crate::rule::Order;
 use crate::{
     bell,
     provider::Terms,
+    remote::Pass,
     rule::Rule,
     secret::Secret,
     sink::{discord, email, exec, forward, ntfy},
@@ -235,6 +236,8 @@ pub struct Store {
 pub struct GitHub {
     /// Where its interface for programs stands, without a trailing slash: `https://api.github.com`, or a server's own.
     pub api: String,
+    /// Who we are to it, where a source does not say.
+    pub token: Option<Secret>,
 }
 
 /// `[panel]`
@@ -286,6 +289,46 @@ pub struct Source {
     pub repeat_window: Duration,
     /// Its own `silence_after`, in place of `[health]`'s.
     pub silence_after: Option<Duration>,
+    /// What did not reach us is asked for; `None`: it is not.
+    pub recover: Option<Recover>,
+    /// Repositories that are watched without a webhook.
+    pub poll: Vec<String>,
+    /// How often they are asked for; `None`: as often as GitHub allows.
+    pub poll_every: Option<Duration>,
+}
+
+impl Source {
+    /// Whether anything can be proven that comes to it: what is only watched has no secret, and nobody may call it.
+    pub fn has_door(&self) -> bool {
+        !self.terms.secrets.is_empty()
+    }
+}
+
+/// `[sources.NAME.recover]`
+#[derive(Clone, Debug)]
+pub struct Recover {
+    /// Who we are to the provider.
+    pub pass: Pass,
+    /// Where its webhooks hang: repositories, organisations, projects. Empty where there is only one place.
+    pub hooks: Vec<String>,
+    /// How what is missing comes in.
+    pub mode: Mode,
+    /// How often it is asked.
+    pub every: Duration,
+    /// How long the provider keeps what it has sent.
+    pub window: Duration,
+    /// Where its interface stands, in place of the usual one; without a trailing slash.
+    pub api: Option<String>,
+}
+
+/// `mode`: how what is missing comes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is read, and nothing is changed at the provider.
+    #[default]
+    Read,
+    /// The provider is asked to send it again.
+    Redeliver,
 }
 
 /// `allow_from`: who may call.

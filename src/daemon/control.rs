@@ -15,6 +15,7 @@ use crate::{
     config::Settings,
     door::Counters,
     panel::Address,
+    recover::Reports,
     store::Store,
     threads::Wake,
     tunnel::Tunnel,
@@ -35,9 +36,9 @@ impl Daemon {
     pub(super) fn start_control(
         &mut self,
         settings: &Settings,
-        wakes: Vec<Wake>,
+        (wakes, reconciler): (Vec<Wake>, Option<Wake>),
         bell: Bell,
-        (counters, findings): (Option<Arc<Counters>>, Findings),
+        (counters, findings, reports): (Option<Arc<Counters>>, Findings, Reports),
         tunnel: Tunnel,
     ) {
         let started = Instant::now();
@@ -47,13 +48,14 @@ impl Daemon {
             let mut status = status(started, &store, &state, counters.as_deref(), &tunnel);
             status["health"] = work::watch::json(&findings.latest());
             status["panel"] = json!(panel);
+            status["reconciled"] = json!(reports.all());
             status
         });
         let secrets: Option<control::Secrets> = match self.sources.clone() {
             Some(sources) => Some(Box::new(move |source, accept| sources.asked(source, accept))),
             None => None,
         };
-        let worker = Worker { wakes, bell, status, secrets };
+        let worker = Worker { wakes, reconciler, bell, status, secrets };
         let path = control::socket_path(&settings.store.path);
         self.listen_for_control(
             path,

@@ -9,6 +9,7 @@ use crate::{
     door::Counters,
     http::{Listener, Server},
     panel::{self, Address, Live, Panel},
+    recover::Reports,
     threads::Wake,
     time::Clock,
     tunnel::Tunnel,
@@ -26,6 +27,7 @@ impl Daemon {
         (bell, tunnel, clock): (&Bell, &Tunnel, &Arc<dyn Clock>),
         findings: &Findings,
         router: &Wake,
+        reports: Reports,
     ) -> Result<(), StartError> {
         self.wakes.push(findings.wake());
         let watch = Watch {
@@ -36,6 +38,7 @@ impl Daemon {
             clock: clock.clone(),
             findings: findings.clone(),
             router: router.clone(),
+            reconciled: Box::new(move || reports.all()),
             started: Instant::now(),
             stop: self.stop.clone(),
         };

@@ -60,7 +60,7 @@ pub struct Obstacle {
 impl Found {
     /// Whether a hookbell answers that has no room at this moment. It may be this one, so that nothing follows from it.
     pub fn is_busy(&self) -> bool {
-        matches!(self, Found::Another(answer) if answer.status == 503 && is_of_a_hookbell(answer))
+        matches!(self, Found::Another(answer) if answer.status == 503 && is_of_a_hookbell(&answer.body))
     }
 
     /// How long the whole way took. `listen` is where our door is, and `is_open` whether anybody is at it.
@@ -70,7 +70,7 @@ impl Found {
     pub fn way(&self, listen: &Listen, is_open: impl FnOnce() -> bool) -> Result<Duration, Obstacle> {
         match self {
             Found::Ourselves { took, .. } => Ok(*took),
-            Found::Another(answer) => Err(judge(answer, listen, is_open)),
+            Found::Another(answer) => Err(obstacle(answer.status, &answer.body, listen, is_open)),
             Found::Nobody(failure) => {
                 let text = failure.to_string();
                 let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, "check the network and the name"));
@@ -80,17 +80,19 @@ impl Found {
     }
 }
 
-fn is_of_a_hookbell(answer: &Answer) -> bool {
-    answer.body.starts_with(r#"{"error":""#)
+/// Whether an answer's body is a refusal of a door like ours.
+pub fn is_of_a_hookbell(body: &str) -> bool {
+    body.starts_with(r#"{"error":""#)
 }
 
-fn judge(answer: &Answer, listen: &Listen, is_open: impl FnOnce() -> bool) -> Obstacle {
-    let Answer { status, body, .. } = answer;
+/// What an answer from the public URL means that is not what was hoped for. `listen` is where our door is, and `is_open`
+/// whether anybody is at it.
+pub fn obstacle(status: u16, body: &str, listen: &Listen, is_open: impl FnOnce() -> bool) -> Obstacle {
     let service = match listen {
         Listen::Tcp(address) => format!("http://{address}"),
         Listen::Unix(path) => format!("unix:{}", path.display()),
     };
-    let is_hookbell = is_of_a_hookbell(answer);
+    let is_hookbell = is_of_a_hookbell(body);
     let leads_here = format!("in cloudflared's configuration the rule must be `service: {service}`");
     let (what, remedy) = match status {
         401 if is_hookbell => ("another hookbell answers there, or this one on another database", leads_here),
@@ -179,7 +181,7 @@ mod tests {
     }
 
     fn came(status: u16, body: &Value) -> Answer {
-        Answer { status, retry_after: None, date: None, body: body.to_string() }
+        Answer::of(status, &body.to_string())
     }
 
     #[test]
@@ -200,9 +202,7 @@ mod tests {
     #[test]
     fn who_answers_is_told_apart() {
         let listen = Listen::Unix("/run/hookbell/door.sock".into());
-        let another = |status: u16, body: &str| {
-            Found::Another(Answer { status, retry_after: None, date: None, body: body.to_owned() })
-        };
+        let another = |status: u16, body: &str| Found::Another(Answer::of(status, body));
         let said = |is_open: bool, status: u16, body: &str| {
             let Obstacle { what, remedy } = another(status, body).way(&listen, || is_open).unwrap_err();
             format!("{what}; {remedy}")

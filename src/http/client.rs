@@ -27,10 +27,12 @@ use ureq::{
 pub use reach::Reach;
 use reach::{Forbidden, Guard};
 
-use crate::time::Timestamp;
+use crate::{headers::Headers, time::Timestamp};
 
 /// Everything together, unless the caller sets another.
 const GLOBAL_MAX: Duration = Duration::from_secs(15);
+/// The same where much is asked for.
+const PATIENT_MAX: Duration = Duration::from_secs(60);
 const RESOLVE_MAX: Duration = Duration::from_secs(3);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -73,6 +75,16 @@ pub struct Answer {
     pub date: Option<Timestamp>,
     /// The first 64 KiB of the body, or as much as the caller asked for; what is not UTF-8 is replaced.
     pub body: String,
+    /// The header's fields, 16 KiB at most.
+    pub headers: Headers,
+}
+
+#[cfg(test)]
+impl Answer {
+    /// One without header fields, for tests of those who judge answers.
+    pub(crate) fn of(status: u16, body: &str) -> Answer {
+        Answer { status, retry_after: None, date: None, body: body.to_owned(), headers: Headers::new() }
+    }
 }
 
 /// Why there is no answer. Texts name the host and never the URL's path or query: a Slack webhook's URL is a secret.
@@ -173,6 +185,11 @@ impl Client {
         Client::build(timeout, ANSWER_MAX.min(timeout), Reach::Anybody)
     }
 
+    /// One for answers that may be large: a minute for everything together.
+    pub fn patient() -> Client {
+        Client::build(PATIENT_MAX, PATIENT_MAX / 2, Reach::Anybody)
+    }
+
     /// The client of the sinks for destinations that are not to be anywhere.
     pub fn within(reach: Reach) -> Client {
         Client::build(GLOBAL_MAX, ANSWER_MAX, reach)
@@ -197,6 +214,14 @@ impl Client {
     ) -> Result<Answer, Failure> {
         let method = Method::Post(content_type, body);
         self.call(&Call { method, url, headers, answer_bytes_max: BODY_BYTES_MAX })
+    }
+
+    /// Changes what stands there by a body of JSON.
+    ///
+    /// # Errors
+    /// When no complete answer came back. A status of 500 is an answer.
+    pub fn patch_json(&self, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, Failure> {
+        self.call(&Call { method: Method::Patch(body), url, headers, answer_bytes_max: BODY_BYTES_MAX })
     }
 
     /// Gets what stands there, up to `answer_bytes_max`.
@@ -304,6 +329,8 @@ enum Method<'a> {
     Head,
     /// With content type and bytes.
     Post(&'a str, &'a [u8]),
+    /// With the bytes of JSON.
+    Patch(&'a [u8]),
 }
 
 fn attempt(agent: &Agent, call: &Call<'_>) -> Result<Answer, ureq::Error> {
@@ -311,6 +338,10 @@ fn attempt(agent: &Agent, call: &Call<'_>) -> Result<Answer, ureq::Error> {
     let mut response = match method {
         Method::Post(content_type, body) => {
             let request = agent.post(url).content_type(content_type);
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(body)?
+        }
+        Method::Patch(body) => {
+            let request = agent.patch(url).content_type("application/json");
             headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(body)?
         }
         Method::Get | Method::Head => {
@@ -323,8 +354,11 @@ fn attempt(agent: &Agent, call: &Call<'_>) -> Result<Answer, ureq::Error> {
     let retry_after = field("retry-after").and_then(|wish| retry_after(wish, date));
     let mut bytes = Vec::new();
     response.body_mut().as_reader().take(answer_bytes_max).read_to_end(&mut bytes)?;
-    let body = String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Answer { status: response.status().as_u16(), retry_after, date, body })
+    // Without a copy where it is text, as it always is.
+    let body = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    let fields = response.headers().iter();
+    let headers = fields.map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    Ok(Answer { status: response.status().as_u16(), retry_after, date, body, headers })
 }
 
 /// `Retry-After` as seconds or as a date, which only says something together with the answer's `Date`.

@@ -288,6 +288,7 @@ impl Api {
                 dispatch: 0,
                 delivery: story.row.id,
                 received: story.row.received_at,
+                sent: story.row.sent_at,
                 subject: dispatch.subject.clone(),
                 event: event.event.clone(),
                 cue: None,

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     meters::Reading,
+    time::Timestamp,
     work::health::{Report, Status},
 };
 
@@ -137,6 +138,7 @@ pub(super) fn metrics(api: &Api, live: &Live) -> Result<String, Problem> {
         text.one("hookbell_tunnel_up", "gauge", help, is_up);
     }
     canary(&mut text, &tunnel["canary"]);
+    reconciled(&mut text, &report.reconciled);
     text.one("hookbell_live_streams", "gauge", "Pages that are open.", live.streams() as f64);
     process(&mut text);
     Ok(text.0)
@@ -152,6 +154,33 @@ fn canary(text: &mut Text, canary: &Value) {
         let help = "How long the last one took that came back, there and back.";
         text.one("hookbell_canary_round_trip_seconds", "gauge", help, ms / 1000.0);
     }
+}
+
+/// How far each place was reconciled that is asked for.
+fn reconciled(text: &mut Text, places: &[Value]) {
+    let mut each = |name: &str, kind: &str, help: &str, value: &dyn Fn(&Value) -> Option<f64>| {
+        if places.is_empty() {
+            return;
+        }
+        text.begin(name, kind, help);
+        for place in places {
+            let label = |key: &str| place[key].as_str().unwrap_or_default();
+            let labels = [("source", label("source")), ("place", label("place"))];
+            value(place).into_iter().for_each(|value| text.sample(name, &labels, value));
+        }
+    };
+    let moment = |key: &'static str| {
+        move |place: &Value| place[key].as_str().and_then(Timestamp::parse).map(|at| at.ms() as f64 / 1000.0)
+    };
+    let count = |key: &'static str| move |place: &Value| place[key].as_f64();
+    let help = "When the provider was last asked what it has sent, seconds since the epoch.";
+    each("hookbell_reconciled_timestamp_seconds", "gauge", help, &moment("checked_at"));
+    let help = "Deliveries that the provider has sent and that are not here.";
+    each("hookbell_missing_deliveries", "gauge", help, &count("missing"));
+    let help = "Deliveries that were missing and were pulled in.";
+    each("hookbell_recovered_deliveries_total", "counter", help, &count("recovered"));
+    let help = "Deliveries that were missing and that the provider does not have any more.";
+    each("hookbell_lost_deliveries_total", "counter", help, &count("lost"));
 }
 
 /// How the door's answers and a sink's attempts are counted.

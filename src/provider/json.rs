@@ -108,6 +108,11 @@ impl<'b> Json<'b> {
         }
     }
 
+    /// Whether it is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self, Json::List(..))
+    }
+
     /// The fields of an object.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &Json<'b>)> {
         let fields = if let Json::Map(fields) = self { fields.as_slice() } else { &[] };

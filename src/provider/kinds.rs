@@ -83,6 +83,7 @@ const MEANINGS: &[(&str, Severity)] = &[
     ("hookbell_disk_trouble", Failure),
     ("hookbell_clock_wrong", Warning),
     ("hookbell_tunnel_down", Failure),
+    ("hookbell_not_reconciled", Warning),
     ("hookbell_bell_broken", Warning),
     ("hookbell_recovered", Success),
     // Anything else, by `generic` and the senders of standard webhooks.

@@ -60,12 +60,13 @@ use std::fmt;
 use crate::{event::Event, headers::Headers, time::Timestamp};
 
 pub use diagnose::{AT_THE_DOOR_BYTES_MAX, BY_HAND_BYTES_MAX, diagnose};
+pub use github::happened;
 #[cfg(test)]
 pub(crate) use kinds::severity as severity_of_kind;
 pub use kinds::{FACTS, KINDS, MONEY_KINDS};
 pub use rejection::Rejection;
 pub use rules::{Context, Encoding, Flaw, Options, Place, Proof, Signing, Terms};
-pub use signature::{Algorithm, body_sha256, fingerprint, is_signed_sha256_hex, sign_sha256_hex};
+pub use signature::{Algorithm, body_sha256, fingerprint, is_signed_sha256_hex, sign_rs256, sign_sha256_hex};
 pub use standard::{check_signing_secret, sign_message};
 
 use rules::Rules;
@@ -173,14 +174,38 @@ pub struct Unverified {
     pub body: Vec<u8>,
 }
 
-/// A request whose sender is proven. Only [`verify`] can make one.
+/// How a delivery came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Its sender called the door.
+    Webhook,
+    /// It was sent, and we did not have it: the provider's own interface handed it out again.
+    Recovered,
+    /// Nobody sends it: it was read from the provider's list of what happened.
+    Polled,
+}
+
+impl Origin {
+    /// The stored and shown name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Origin::Webhook => "webhook",
+            Origin::Recovered => "recovered",
+            Origin::Polled => "polled",
+        }
+    }
+}
+
+/// A request whose sender is proven: by its signature, then [`verify`] has made it; or by having been asked for it by name
+/// over TLS, then [`vouched`] has.
 #[derive(Debug)]
 pub struct Delivery {
+    origin: Origin,
     provider: Provider,
     event_type: String,
     id: Option<String>,
     note: Option<String>,
-    verified_by: usize,
+    verified_by: Option<usize>,
     fingerprint: Option<[u8; 32]>,
     target: String,
     headers: Headers,
@@ -204,8 +229,9 @@ impl Delivery {
         self.id.as_deref()
     }
 
-    /// Position of the secret that signed, so that the log may say "verified by secret 2 of 3" during a rotation.
-    pub fn verified_by(&self) -> usize {
+    /// Position of the secret that signed, so that the log may say "verified by secret 2 of 3" during a rotation; `None`
+    /// for what did not come with a signature of these bytes.
+    pub fn verified_by(&self) -> Option<usize> {
         self.verified_by
     }
 
@@ -221,14 +247,16 @@ impl Delivery {
 
     /// Takes it apart without a copy, for storing.
     pub fn into_parts(self) -> DeliveryParts {
-        let Delivery { provider, event_type, id, note, verified_by, fingerprint, target, headers, body } = self;
-        DeliveryParts { provider, event_type, id, note, verified_by, fingerprint, target, headers, body }
+        let Delivery { origin, provider, event_type, id, note, verified_by, fingerprint, target, headers, body } = self;
+        DeliveryParts { origin, provider, event_type, id, note, verified_by, fingerprint, target, headers, body }
     }
 }
 
 /// What [`Delivery::into_parts`] gives; there is no way back.
 #[derive(Debug)]
 pub struct DeliveryParts {
+    /// How it came in.
+    pub origin: Origin,
     /// Whose rules it followed.
     pub provider: Provider,
     /// The provider's own name for what happened.
@@ -237,8 +265,8 @@ pub struct DeliveryParts {
     pub id: Option<String>,
     /// What is worth noting about it.
     pub note: Option<String>,
-    /// Position of the secret that signed.
-    pub verified_by: usize,
+    /// Position of the secret that signed, where these bytes came with a signature.
+    pub verified_by: Option<usize>,
     /// SHA-256 of what the proof covers, where that is not the body byte for byte.
     pub fingerprint: Option<[u8; 32]>,
     /// Path and query as sent; some providers sign them.
@@ -313,6 +341,12 @@ pub fn event_type(terms: &Terms, request: &Unverified) -> Result<String, Rejecti
     (terms.provider.rules().identify)(terms, request).map(|identity| identity.event_type)
 }
 
+/// The id that [`verify`] would give a request, without any proof: for comparing what a provider lists with what is held.
+/// Of those whose id stands in the header, the body need not be there.
+pub fn delivery_id(terms: &Terms, request: &Unverified) -> Option<String> {
+    (terms.provider.rules().identify)(terms, request).ok()?.id
+}
+
 /// Turns a request into a delivery: the proof first, then who and what, so that an unproven sender learns nothing about
 /// the rest.
 ///
@@ -339,8 +373,23 @@ pub fn verify_or(
     };
     let Unverified { target, headers, body } = request;
     let provider = terms.provider;
-    let delivery = Delivery { provider, event_type, id, note, verified_by, fingerprint, target, headers, body };
+    let (origin, verified_by) = (Origin::Webhook, Some(verified_by));
+    let delivery = Delivery { origin, provider, event_type, id, note, verified_by, fingerprint, target, headers, body };
     Ok(Verified::Delivery(delivery))
+}
+
+/// Turns what the provider's own interface has handed out into a delivery. Nothing proves its bytes but the connection
+/// over which we asked for them, so nobody else may call this: no request that came in by itself. Where the request that
+/// is handed out carries a signature and its bytes are still those that were signed, that is noticed.
+///
+/// # Errors
+/// When it does not say who and what it is.
+pub fn vouched(terms: &Terms, request: Unverified, origin: Origin, now: Timestamp) -> Result<Delivery, Rejection> {
+    let verified_by = judge(terms, &request, now).ok();
+    let Identity { event_type, id, note, fingerprint: _ } = (terms.provider.rules().identify)(terms, &request)?;
+    let Unverified { target, headers, body } = request;
+    let provider = terms.provider;
+    Ok(Delivery { origin, provider, event_type, id, note, verified_by, fingerprint: None, target, headers, body })
 }
 
 /// The same without an explanation.

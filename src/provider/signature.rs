@@ -4,7 +4,8 @@
 //! Every comparison takes the same time wherever the difference is, and every key is tried, so that the time taken
 //! tells neither whether one matched nor which.
 
-use ring::{digest, hmac, signature};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ring::{digest, hmac, rand, signature};
 
 use crate::secret::Secret;
 
@@ -69,6 +70,29 @@ pub fn fingerprint(secret: &Secret) -> String {
 /// Whether `given` is [`sign_sha256_hex`] of the parts.
 pub fn is_signed_sha256_hex(secret: &Secret, parts: &[&[u8]], given: &str) -> bool {
     is_same(sign_sha256_hex(secret, parts).as_bytes(), given.as_bytes())
+}
+
+/// An RSA signature of the message, PKCS #1 1.5 with SHA-256, by a private key in PEM: PKCS #8, or PKCS #1 as GitHub hands
+/// it out.
+///
+/// # Errors
+/// What is wrong with the key.
+pub fn sign_rs256(key: &Secret, message: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let text = key.expose();
+    let (label, rest) =
+        text.split_once("-----BEGIN ").and_then(|(_, rest)| rest.split_once("-----")).ok_or("no PEM")?;
+    let body: String = rest.split("-----END").next().unwrap_or_default().split_whitespace().collect();
+    let der = STANDARD.decode(body).map_err(|_| "its PEM is not base64")?;
+    let pair = match label {
+        "RSA PRIVATE KEY" => signature::RsaKeyPair::from_der(&der),
+        "PRIVATE KEY" => signature::RsaKeyPair::from_pkcs8(&der),
+        _ => return Err("it is not an unencrypted private key"),
+    };
+    let pair = pair.map_err(|_| "it is no RSA key of 2048 bits or more")?;
+    let mut made = vec![0; pair.public().modulus_len()];
+    pair.sign(&signature::RSA_PKCS1_SHA256, &rand::SystemRandom::new(), message, &mut made)
+        .map_err(|_| "it does not sign")?;
+    Ok(made)
 }
 
 /// Which of the secrets, as text, made one of these HMACs of the parts.

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str, retry_after: Option<u64>) -> Answer {
-        Answer { status, retry_after: retry_after.map(Duration::from_secs), date: None, body: body.to_owned() }
+        Answer { retry_after: retry_after.map(Duration::from_secs), ..Answer::of(status, body) }
     }
 
     #[test]

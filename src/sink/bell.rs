@@ -24,7 +24,7 @@ impl Sink for BellSink {
         let ring = Ring {
             name: cue,
             severity: parcel.event.severity,
-            received: Some(parcel.received),
+            received: Some(parcel.sent.unwrap_or(parcel.received)),
             mark: Some(parcel.dispatch),
             by_hand: false,
         };

@@ -30,6 +30,8 @@ pub struct Parcel {
     pub delivery: i64,
     /// When that delivery was stored.
     pub received: Timestamp,
+    /// When it was sent, where it was not received then but pulled in later.
+    pub sent: Option<Timestamp>,
     /// The event.
     pub event: Event,
     /// The cue that a rule chose, where it chose one.
@@ -105,6 +107,7 @@ impl Parcel {
             dispatch: 1,
             delivery: 1,
             received: Timestamp::from_ms(0),
+            sent: None,
             subject: event.subject.clone(),
             event,
             cue: None,

@@ -95,6 +95,7 @@ const KINDS: &[(&str, &str, &str, &str, By)] = &[
     ("hookbell_disk_trouble", "💾", "It cannot be stored", "troubles with the disk", By::Title),
     ("hookbell_clock_wrong", "⏰", "The clock is wrong", "times the clock was wrong", By::Title),
     ("hookbell_tunnel_down", "🚇", "The tunnel is down", "times the tunnel was down", By::Title),
+    ("hookbell_not_reconciled", "🔎", "Something may be missing", "times something might be missing", By::Title),
     ("hookbell_bell_broken", "🛎\u{fe0f}", "The desk does not work", "troubles with the desk", By::Title),
     ("hookbell_recovered", "🌤\u{fe0f}", "Well again", "recoveries", By::Title),
     ("created", "🆕", "Created", "things created", By::Title),

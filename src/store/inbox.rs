@@ -12,14 +12,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     CRASHES_MAX, Status, Store, StoreError, body, latch,
     outbox::is_behind,
-    own, subject,
+    own, pulled, subject,
     writer::{Class, Durability, Terms},
 };
 use crate::{
     bell::{Changed, latch::Change},
     event::Event,
     headers::Headers,
-    provider::{self, Delivery, Provider},
+    provider::{self, Delivery, DeliveryParts, Provider},
     rule::{Digest, Order, Target},
     threads::lock,
     time::Timestamp,
@@ -191,13 +191,13 @@ impl Store {
     pub fn accept(&self, delivery: Delivery, arrival: Arrival) -> Result<Accepted, StoreError> {
         let begun = Instant::now();
         self.check_room()?;
-        let parts = delivery.into_parts();
+        let mut parts = delivery.into_parts();
         let sha256 = provider::body_sha256(&parts.body);
         // By what is proven: under one signature there may be many bodies.
         let body_hash = i64::from_be_bytes(parts.fingerprint.unwrap_or(sha256)[..8].try_into().unwrap_or_default());
         let headers = body::headers_to_json(&parts.headers);
         let payload_bytes = parts.body.len();
-        let packed = self.packer.pack(parts.body);
+        let packed = self.packer.pack(std::mem::take(&mut parts.body));
         let terms = Terms {
             class: Class::Accept,
             durability: Durability::Full,
@@ -210,45 +210,24 @@ impl Store {
             if let Some(id) = seen {
                 return Ok(Accepted::Duplicate { id });
             }
+            if let Some(id) = pulled::replace(connection, &arrival, (&parts, &sha256, &headers, &packed), now)? {
+                return Ok(Accepted::Duplicate { id });
+            }
             let (unusual, is_skipped) = judge_repeat(connection, &arrival, parts.id.as_deref(), body_hash, now)?;
             let notes: Vec<String> = unusual.into_iter().map(str::to_owned).chain(parts.note.clone()).collect();
-            let notes_json = serde_json::Value::from(notes.clone()).to_string();
-            connection
-                .prepare_cached(
-                    "INSERT INTO delivery (source, provider, event_type, delivery_id, body_hash, received_ms,
-                                           processed_ms, stage, status, peer, verified_by, notes, handled_by)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-                )?
-                .execute(params![
-                    arrival.source,
-                    parts.provider.name(),
-                    parts.event_type,
-                    parts.id,
-                    body_hash,
-                    now.ms(),
-                    is_skipped.then_some(now.ms()),
-                    if is_skipped { "routed" } else { "new" },
-                    if is_skipped { Status::Skipped } else { Status::Unprocessed }.name(),
-                    arrival.peer,
-                    i64::try_from(parts.verified_by).map_or(i64::MAX, |index| index + 1),
-                    notes_json,
-                    is_skipped.then_some(HANDLED_BY),
-                ])?;
-            let id = connection.last_insert_rowid();
-            connection
-                .prepare_cached(
-                    "INSERT INTO body (delivery, sha256, target, headers, raw_bytes, codec, bytes)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                )?
-                .execute(params![
-                    id,
-                    sha256,
-                    parts.target,
-                    headers,
-                    i64::try_from(packed.raw_bytes).unwrap_or(i64::MAX),
-                    packed.codec,
-                    packed.bytes,
-                ])?;
+            let delivery = NewDelivery {
+                parts: &parts,
+                source: &arrival.source,
+                peer: &arrival.peer,
+                body_hash,
+                sha256: &sha256,
+                headers: &headers,
+                packed: &packed,
+                notes: &notes,
+                is_skipped,
+                sent: None,
+            };
+            let id = insert(connection, &delivery, now)?;
             Ok(Accepted::New { id, notes, is_skipped })
         })?;
         let accepted = ticket.wait(timeout);
@@ -310,6 +289,65 @@ impl Store {
     }
 }
 
+/// What is to be stored, its body apart from `parts`, packed.
+pub(super) struct NewDelivery<'a> {
+    pub(super) parts: &'a DeliveryParts,
+    pub(super) source: &'a str,
+    pub(super) peer: &'a str,
+    pub(super) body_hash: i64,
+    pub(super) sha256: &'a [u8; 32],
+    pub(super) headers: &'a str,
+    pub(super) packed: &'a body::Packed,
+    pub(super) notes: &'a [String],
+    pub(super) is_skipped: bool,
+    pub(super) sent: Option<Timestamp>,
+}
+
+/// Stores it for the router; returns its id.
+pub(super) fn insert(connection: &Connection, new: &NewDelivery<'_>, now: Timestamp) -> rusqlite::Result<i64> {
+    let NewDelivery { parts, source, peer, body_hash, sha256, headers, packed, notes, is_skipped, sent } = *new;
+    let verified_by = parts.verified_by.map_or(0, |index| i64::try_from(index).map_or(i64::MAX, |index| index + 1));
+    connection
+        .prepare_cached(
+            "INSERT INTO delivery (source, provider, event_type, delivery_id, body_hash, received_ms, processed_ms, stage,
+                                   status, peer, verified_by, notes, handled_by, origin, sent_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        )?
+        .execute(params![
+            source,
+            parts.provider.name(),
+            parts.event_type,
+            parts.id,
+            body_hash,
+            now.ms(),
+            is_skipped.then_some(now.ms()),
+            if is_skipped { "routed" } else { "new" },
+            if is_skipped { Status::Skipped } else { Status::Unprocessed }.name(),
+            peer,
+            verified_by,
+            serde_json::Value::from(notes).to_string(),
+            is_skipped.then_some(HANDLED_BY),
+            parts.origin.name(),
+            sent.map(Timestamp::ms),
+        ])?;
+    let id = connection.last_insert_rowid();
+    connection
+        .prepare_cached(
+            "INSERT INTO body (delivery, sha256, target, headers, raw_bytes, codec, bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            id,
+            sha256,
+            parts.target,
+            headers,
+            i64::try_from(packed.raw_bytes).unwrap_or(i64::MAX),
+            packed.codec,
+            packed.bytes,
+        ])?;
+    Ok(id)
+}
+
 /// The terms of what happens after the answer.
 pub(super) fn settling(durability: Durability) -> Terms {
     Terms { class: Class::Settle, durability, bytes: 4096, deadline: None }
@@ -344,7 +382,7 @@ fn find_same(
 
 /// The hour as the index `delivery_body` has it. Windows of an hour at most, and steps of the clock that are too small to
 /// be corrected, stay within the hours beside it.
-fn hour(now: Timestamp) -> i64 {
+pub(super) fn hour(now: Timestamp) -> i64 {
     now.ms() / 3_600_000
 }
 
@@ -439,6 +477,9 @@ fn route_one(
     let replay: i64 = connection
         .prepare_cached("SELECT coalesce(max(replay) + 1, 0) FROM event WHERE delivery = ?1")?
         .query_row([id], |row| row.get(0))?;
+    let sent: Option<i64> =
+        connection.prepare_cached("SELECT sent_ms FROM delivery WHERE id = ?1")?.query_row([id], |row| row.get(0))?;
+    let sent = sent.map(Timestamp::from_ms);
     let (mut owed, mut repeated) = (0, 0);
     let mut own_ids = HashSet::new();
     for (position, routed) in events.iter().enumerate() {
@@ -451,7 +492,7 @@ fn route_one(
         insert_event(connection, id, (position, replay), routed, (to, filed_under.as_deref()), now)?;
         // What is handled again is no news.
         if replay == 0 && !is_repeated {
-            latch::apply(connection, &routed.event, &routed.latch, now, changed)?;
+            latch::apply(connection, &routed.event, &routed.latch, (sent, now), changed)?;
         }
         owed += to.len();
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     Store, StoreError,
     inbox::settling,
-    keep_text,
+    keep_text, pulled,
     report::Reader,
     writer::{Durability, Ticket},
 };
@@ -21,16 +21,16 @@ use crate::{
 /// Until when, and how long that was: milliseconds, with a blank between.
 const MUTED: &str = "muted";
 
-/// Does to latches what an event does, and says what changed. A run that is older than one that is known says nothing about
+/// Does to latches what an event does, and says what changed. `sent` is when it was sent, where it was missed then. A run that is older than one that is known says nothing about
 /// now; the caller has noted this one.
 pub(super) fn apply(
     connection: &Connection,
     event: &Event,
     change: &Change,
-    now: Timestamp,
+    (sent, now): (Option<Timestamp>, Timestamp),
     changed: &mut Vec<Changed>,
 ) -> rusqlite::Result<()> {
-    let Change { begins, ends } = change;
+    let Change { begins, ended_by, ends } = change;
     if begins.is_none() && ends.is_empty() {
         return Ok(());
     }
@@ -45,23 +45,31 @@ pub(super) fn apply(
         }
     }
     let subject = event.subject.as_deref().unwrap_or_default();
-    let what = run.map_or("", |run| run.what);
+    let what = run.as_ref().map_or("", |run| run.what);
     for cue in ends {
         let mut delete = connection.prepare_cached(
-            "DELETE FROM latch WHERE cue = ?1 AND source = ?2 AND subject = ?3 AND what = ?4 RETURNING id",
+            "DELETE FROM latch WHERE cue = ?1 AND source = ?2 AND subject = ?3 AND what = ?4 AND since_ms <= ?5
+             RETURNING id",
         )?;
-        let ids = delete.query_map(params![cue, event.source, subject, what], |row| row.get(0))?;
+        // What comes late ends nothing that began after it was sent.
+        let latest = sent.map_or(i64::MAX, Timestamp::ms);
+        let ids = delete.query_map(params![cue, event.source, subject, what, latest], |row| row.get(0))?;
         let ids: Vec<i64> = ids.collect::<rusqlite::Result<_>>()?;
         if !ids.is_empty() {
             changed.push(Changed::Ended(ids));
         }
     }
-    if let Some(cue) = begins {
+    let overtaken = match (sent, begins, &run) {
+        (Some(sent), Some(_), None) => pulled::is_overtaken(connection, event, ended_by, sent)?,
+        _ => false,
+    };
+    let since = sent.unwrap_or(now);
+    if let Some(cue) = begins.as_ref().filter(|_| !overtaken) {
         connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO latch (cue, source, subject, what, since_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![cue, event.source, subject, what, now.ms()])?;
+            .execute(params![cue, event.source, subject, what, since.ms()])?;
         let id = connection.last_insert_rowid();
         changed.push(Changed::Began(Latch {
             id,
@@ -69,7 +77,7 @@ pub(super) fn apply(
             source: event.source.clone(),
             subject: subject.to_owned(),
             what: what.to_owned(),
-            since: now,
+            since,
         }));
         // The desk keeps the newest, too.
         connection

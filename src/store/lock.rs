@@ -25,6 +25,8 @@ pub enum Role {
     Receive,
     /// Everything behind it.
     Work,
+    /// A change of secrets: two at once would each write the one to come.
+    Rotate,
 }
 
 impl Role {
@@ -32,6 +34,7 @@ impl Role {
         match self {
             Role::Receive => "receive",
             Role::Work => "work",
+            Role::Rotate => "rotate",
         }
     }
 }

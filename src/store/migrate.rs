@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("way_out.sql"),
     include_str!("latch.sql"),
     include_str!("flash.sql"),
+    include_str!("pulled.sql"),
 ];
 
 /// The version that this program reads and writes.

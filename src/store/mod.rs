@@ -22,6 +22,7 @@ mod outage;
 mod outbox;
 mod own;
 mod prune;
+mod pulled;
 mod refusal;
 mod report;
 mod restore;
@@ -52,6 +53,7 @@ pub use self::{
     outbox::{Claim, Claimed, Portion, Settlement, WaitsMax},
     own::{OWN_PROVIDER, OWN_SOURCE},
     prune::{Pruned, Size},
+    pulled::Pulled,
     refusal::{OTHERS, RefusalCount, Refused},
     report::{Attempt, DeliveryRow, Dispatched, Filter, History, QueueCount, Reader, StoredRequest, Story},
     restore::{Restored, restore},

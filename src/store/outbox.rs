@@ -416,7 +416,7 @@ fn read_claim(connection: &Connection, id: i64, installation: &Installation) -> 
                     dispatch.channel, dispatch.subject AS filed_under,
                     event.position, event.replay, event.kind, event.actor, event.repository, event.title, event.url,
                     event.severity, event.subject, event.extra,
-                    delivery.source, delivery.provider, delivery.received_ms
+                    delivery.source, delivery.provider, delivery.received_ms, delivery.sent_ms
              FROM dispatch JOIN event ON event.id = dispatch.event JOIN delivery ON delivery.id = dispatch.delivery
              WHERE dispatch.id = ?1",
         )?
@@ -425,6 +425,7 @@ fn read_claim(connection: &Connection, id: i64, installation: &Installation) -> 
             let attempts: i64 = row.get("attempts")?;
             let (position, replay): (i64, i64) = (row.get("position")?, row.get("replay")?);
             let received = Timestamp::from_ms(row.get("received_ms")?);
+            let sent: Option<i64> = row.get("sent_ms")?;
             let cue: Option<String> = row.get("cue")?;
             let channel: String = row.get("channel")?;
             let filed: Option<String> = row.get("filed_under")?;
@@ -434,6 +435,7 @@ fn read_claim(connection: &Connection, id: i64, installation: &Installation) -> 
                 dispatch: id,
                 delivery,
                 received,
+                sent: sent.map(Timestamp::from_ms),
                 event,
                 cue,
                 channel: Some(channel).filter(|channel| !channel.is_empty()),

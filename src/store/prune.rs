@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Store, StoreError, beside, inbox::settling, report::Reader, subject, writer::Durability};
+use super::{Store, StoreError, beside, inbox::settling, pulled, report::Reader, subject, writer::Durability};
 use crate::time::Timestamp;
 
 /// Deliveries removed in one transaction: the door's commits wait this long at most.
@@ -77,21 +77,26 @@ impl Store {
                     // Nothing is older than this.
                     (false, None) => (i64::MIN, i64::MIN),
                 };
-                let removed = connection
-                    .prepare_cached(&format!(
-                        // The oldest settled ones first, and only then their age: without the inner limit a database
-                        // in which nothing is old would be read through each time. A dead letter may still owe something to
-                        // another sink; its `processed_ms` says when nothing is owed any more.
-                        "DELETE FROM delivery WHERE id IN (
+                let mut removing = connection.prepare_cached(&format!(
+                    // The oldest settled ones first, and only then their age: without the inner limit a database
+                    // in which nothing is old would be read through each time. A dead letter may still owe something to
+                    // another sink; its `processed_ms` says when nothing is owed any more.
+                    "DELETE FROM delivery WHERE id IN (
                              SELECT id FROM (
                                  SELECT id, received_ms FROM delivery
                                  WHERE status IN ({statuses}) AND processed_ms IS NOT NULL
                                    AND id < (SELECT max(id) FROM delivery)
                                  ORDER BY id LIMIT ?2)
-                             WHERE received_ms < ?1 AND received_ms >= ?3)",
-                    ))?
-                    .execute(params![before_ms, PRUNE_ROWS_MAX, dated_ms])?;
-                Ok((removed, give_pages_back(connection)?))
+                             WHERE received_ms < ?1 AND received_ms >= ?3)
+                         RETURNING received_ms",
+                ))?;
+                let removed: Vec<i64> = removing
+                    .query_map(params![before_ms, PRUNE_ROWS_MAX, dated_ms], |row| row.get(0))?
+                    .collect::<rusqlite::Result<_>>()?;
+                if let Some(newest_ms) = removed.iter().max() {
+                    pulled::note_pruned(connection, Timestamp::from_ms(*newest_ms))?;
+                }
+                Ok((removed.len(), give_pages_back(connection)?))
             })?;
             let (removed, is_tight) = ticket.wait_for_ever()?;
             pruned.deliveries += removed as u64;

@@ -72,6 +72,10 @@ pub struct DeliveryRow {
     pub title: Option<String>,
     /// The version of our logic that routed it last.
     pub handled_by: Option<String>,
+    /// How it came in: `webhook`, `recovered` or `polled`.
+    pub origin: String,
+    /// When its sender first sent it, by the sender's clock; known of what did not come by itself.
+    pub sent_at: Option<Timestamp>,
 }
 
 /// One delivery with everything that is known about it.
@@ -84,7 +88,7 @@ pub struct Story {
     pub provider: String,
     /// Who sent it.
     pub peer: String,
-    /// Which of the source's secrets it was signed with, from 1.
+    /// Which of the source's secrets it was signed with, from 1; 0 for what did not come signed.
     pub verified_by: i64,
     /// From proven to durable, milliseconds, where it is known.
     pub durable_ms: Option<f64>,
@@ -619,6 +623,8 @@ pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
         kinds: Vec::new(),
         title: None,
         handled_by: row.get("handled_by")?,
+        origin: row.get("origin")?,
+        sent_at: row.get::<_, Option<i64>>("sent_ms")?.map(Timestamp::from_ms),
     })
 }
 

@@ -1,9 +1,11 @@
 //! The store on a real file: identity, claims, crashes, trouble and time.
 
+mod by_request;
 mod card;
 mod copies;
 mod notes;
 mod outbox_order;
+
 mod versions;
 
 use std::{

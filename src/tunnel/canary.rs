@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Tunnel;
 use crate::{
+    logfmt,
     threads::{self, BUSY_MAX, Stop, Wake},
     time::{self, Clock, SystemClock},
 };
@@ -178,7 +179,7 @@ impl Canary {
             }
             Flight::Missing { why, .. } => {
                 let level = if count < MISSING_MAX { log::Level::Warn } else { log::Level::Debug };
-                log::log!(level, "canary: missing={count} next_s={} why=\"{why}\"", pause.as_secs());
+                log::log!(level, "canary: missing={count} next_s={} why={}", pause.as_secs(), logfmt::value(why));
             }
             Flight::Unknown => {}
         }

@@ -66,6 +66,8 @@ pub enum Request {
         /// How.
         gesture: Gesture,
     },
+    /// Ask the providers now what is missing.
+    Reconcile,
     /// How the process is.
     Status,
     /// Which secrets a source accepts at the moment; before that is told, its files are looked at. The answer has
@@ -160,6 +162,8 @@ pub struct Control {
 pub struct Worker {
     /// The router's and the senders'.
     pub wakes: Vec<Wake>,
+    /// Whoever asks the providers what they have sent, where anybody does.
+    pub reconciler: Option<Wake>,
     /// The desk.
     pub bell: Bell,
     /// How the process is.
@@ -184,12 +188,15 @@ impl Control {
     /// # Errors
     /// When the socket cannot be made; the path may be longer than a socket's can be.
     pub fn bind(path: PathBuf, serve: Serve) -> io::Result<(Control, ControlStop)> {
-        match fs::remove_file(&path) {
+        // Nobody else can connect at any moment: it has its name only once it has its mode.
+        let unnamed = store::beside(&path, ".new");
+        match fs::remove_file(&unnamed) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        let listener = UnixListener::bind(&unnamed)?;
+        fs::set_permissions(&unnamed, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&unnamed, &path)?;
         let stop = Stop::new();
         let control = Control { listener, path: path.clone(), serve, stop: stop.clone() };
         let ending = ControlStop { listener: control.listener.try_clone()?, path, stop };
@@ -262,6 +269,15 @@ impl Worker {
                 self.bell.press(gesture);
                 json!({ "ok": true })
             }
+            Request::Reconcile => match &self.reconciler {
+                Some(wake) => {
+                    wake.wake();
+                    json!({ "ok": true })
+                }
+                None => {
+                    json!({ "error": "no source has `poll` or a section [sources.NAME.recover]: nothing is asked for" })
+                }
+            },
             Request::Status => (self.status)(),
             Request::Secrets { source, accept } => match &self.secrets {
                 Some(secrets) => secrets(&source, accept),

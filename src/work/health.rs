@@ -15,6 +15,8 @@ use crate::{
 
 /// Fewer failures than this say nothing, as long as none was given up.
 const FAILURES_MIN: i64 = 3;
+/// What a provider cannot be asked for less than this passes, as a rule.
+const UNRECONCILED_AFTER: Duration = Duration::from_secs(60 * 60);
 /// A source with fewer deliveries than this has no habits yet.
 const HABIT_MIN: i64 = 10;
 
@@ -66,6 +68,8 @@ pub struct Seen {
     pub tunnel: Value,
     /// What is wrong with the desk.
     pub bell: Option<String>,
+    /// How far each place was reconciled whose deliveries can be asked for (`recover`).
+    pub reconciled: Vec<Value>,
 }
 
 /// Something that is not well.
@@ -197,6 +201,8 @@ pub struct Report {
     pub clock: Value,
     /// What its watcher reports.
     pub tunnel: Value,
+    /// How far each place was reconciled whose deliveries can be asked for.
+    pub reconciled: Vec<Value>,
 }
 
 /// Judges what was seen. `before` is what was not well the last time, for since when it is.
@@ -255,6 +261,9 @@ pub fn judge(terms: &Terms, seen: &Seen, before: &[Problem], now: Timestamp) -> 
             None,
         );
     }
+    for place in &seen.reconciled {
+        reconciled_problem(&mut found, place, now);
+    }
     // A sink that fails explains why sources do.
     let is_explained = found.problems.iter().any(|problem| problem.kind.starts_with("hookbell_sink_"));
     for source in &sources {
@@ -278,6 +287,7 @@ pub fn judge(terms: &Terms, seen: &Seen, before: &[Problem], now: Timestamp) -> 
         storage: json!({ "trouble": seen.storage, "free_bytes": seen.free_bytes }),
         clock: json!({ "is_plainly_wrong": seen.clock_is_wrong }),
         tunnel: seen.tunnel.clone(),
+        reconciled: seen.reconciled.clone(),
         problems,
         explained,
         sources,
@@ -314,6 +324,19 @@ impl Found<'_> {
     fn set_aside(&mut self) {
         self.explained.extend(self.problems.pop());
     }
+}
+
+/// That nothing was missed is not known any more: because somebody has to do something, or for a long time.
+fn reconciled_problem(found: &mut Found<'_>, place: &Value, now: Timestamp) {
+    let text = |key: &str| place[key].as_str();
+    let (Some(why), Some(since)) = (text("trouble"), text("trouble_since").and_then(Timestamp::parse)) else { return };
+    if text("remedy").is_none() && now.since(since) < UNRECONCILED_AFTER {
+        return;
+    }
+    let (source, name) = (text("source").unwrap_or_default(), text("place").unwrap_or_default());
+    let what = format!("whether {source} has missed something of {name} is not known: {why}");
+    let remedy = text("remedy").unwrap_or("look at this network, and at what the provider says about itself");
+    found.add("hookbell_not_reconciled", &format!("{source} {name}"), Severity::Warning, what, remedy, Some(since));
 }
 
 fn source(

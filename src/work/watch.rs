@@ -148,6 +148,8 @@ pub struct Watch {
     pub clock: Arc<dyn Clock>,
     /// Where the findings are left.
     pub findings: Findings,
+    /// How far each place was reconciled.
+    pub reconciled: Box<dyn Fn() -> Vec<Value> + Send>,
     /// To wake who routes what is told.
     pub router: Wake,
     /// When the process began: nobody can be silent for longer than we listen.
@@ -228,6 +230,7 @@ impl Watch {
             clock_is_wrong: time::is_plainly_wrong(now, self.store.newest()),
             tunnel: self.tunnel.report(),
             bell: self.bell.state().error,
+            reconciled: (self.reconciled)(),
             listening_for: Some(self.started.elapsed()),
             ..Seen::default()
         }

@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 
 import { Description, parse } from './description.mjs';
 
-/** What hookbell asks GitHub for: each has to be seen answered well. */
+/** What is asked of GitHub, by hookbell or by the tests: each has to be seen answered well. */
 const OF_A_HOOK = [
     'GET /config', 'PATCH /config', 'GET /deliveries', 'GET /deliveries/{delivery_id}', 'POST /deliveries/{delivery_id}/attempts',
 ];
@@ -18,6 +18,18 @@ const USED = [
         ...beneath(`${path}/{hook_id}`, OF_A_HOOK),
     ]),
     ...beneath('/app/hook', OF_A_HOOK),
+    'GET /repos/{owner}/{repo}/events',
+];
+/** What hookbell itself asks for, of that: each has to be seen asked by it. */
+const LISTS = ['GET /deliveries', 'GET /deliveries/{delivery_id}'];
+const MADE = ['GET '];
+const OURS = [
+    ...['/repos/{owner}/{repo}/hooks', '/orgs/{org}/hooks'].flatMap((path) => [
+        ...beneath(path, MADE),
+        ...beneath(`${path}/{hook_id}`, LISTS),
+    ]),
+    ...beneath('/app/hook', ['GET /config', ...LISTS]),
+    'POST /repos/{owner}/{repo}/hooks/{hook_id}/deliveries/{delivery_id}/attempts',
     'GET /repos/{owner}/{repo}/events',
 ];
 /** How much of a wrong exchange is shown, and how many. */
@@ -98,6 +110,9 @@ for (const { line, words } of wrong.slice(0, SHOWN_MAX)) {
 if (wrong.length > SHOWN_MAX) console.log(`        and ${wrong.length - SHOWN_MAX} more`);
 const missing = USED.filter((name) => !operations.get(name)?.good);
 for (const name of missing) console.log(`MISSING ${name}: no exchange that went well`);
+const unasked = OURS.filter((name) => !operations.get(name)?.byHookbell);
+for (const name of unasked) console.log(`UNASKED ${name}: never by hookbell`);
+missing.push(...unasked);
 const unlisted = [...operations].filter(([name, { byHookbell }]) => byHookbell && !USED.includes(name)).map(([name]) => name);
 for (const name of unlisted) console.log(`NEW     ${name} is used by hookbell: list it in tests/github/check.mjs`);
 for (const what of unnoticed) console.log(`BLIND   ${what} was not noticed`);

@@ -150,7 +150,9 @@ fn arrows_point_down() {
     );
     never("rule", &["store", "work", "door", "sink", "http", "config", "bell"], "`rule` knows the vocabulary alone");
     never("work/", &["door", "http", "cli", "daemon"], "`work` does not know how deliveries come in");
-    for folder in ["http/", "store/", "sink/", "bell/", "config/", "door/", "work/", "provider/"] {
+    for folder in
+        ["http/", "store/", "sink/", "bell/", "config/", "door/", "work/", "provider/", "remote/", "recover/", "tunnel"]
+    {
         never(folder, &["cli", "daemon"], "nobody below knows the program around");
     }
 }

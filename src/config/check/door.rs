@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Around, ends::PublicUrl};
+use super::{Around, ends::PublicUrl, recover};
 use crate::config::{
     Canary, Door, GitHub, Health, Listen, Panel, Secrets, Store, Tunnel, address,
     problem::{Fault, Report},
@@ -25,14 +25,15 @@ const PANEL_TOKEN: &str = "HOOKBELL_PANEL_TOKEN";
 const TOKEN_BYTES_MIN: usize = 16;
 
 /// `[github]`
-pub(super) fn github(mut section: Section<'_>, report: &mut Report) -> GitHub {
+pub(super) fn github(mut section: Section<'_>, around: &Around<'_>, report: &mut Report) -> GitHub {
     let api = section.read("api", report, |node| {
         let url = node.text()?;
         address::check_url(url)?;
         Ok(url.trim_end_matches('/').to_owned())
     });
+    let token = recover::token(&mut section, around, report);
     section.finish(report);
-    GitHub { api: api.unwrap_or_else(|| "https://api.github.com".to_owned()) }
+    GitHub { api: api.unwrap_or_else(|| "https://api.github.com".to_owned()), token }
 }
 
 /// `[tunnel]`

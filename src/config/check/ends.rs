@@ -7,7 +7,7 @@ use std::{
 
 use toml::de::DeValue;
 
-use super::Around;
+use super::{Around, recover};
 use crate::{
     config::{
         AllowFrom, Origins, Repeats, Secrets, Source, address,
@@ -57,10 +57,18 @@ pub(super) struct PublicUrl<'a> {
     pub(super) is_named: bool,
 }
 
+/// What the sources need of other sections.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) public_url: PublicUrl<'a>,
+    /// `[github] token`.
+    pub(super) github_token: Option<&'a Secret>,
+}
+
 /// `[sources]`; without it `github` by the environment.
 pub(super) fn sources(
     section: Section<'_>,
-    public_url: PublicUrl<'_>,
+    asked: Asked<'_>,
     around: &Around<'_>,
     report: &mut Report,
 ) -> Ends<Source> {
@@ -68,7 +76,7 @@ pub(super) fn sources(
         let fault = Fault::new("no source, so nothing could ever arrive");
         report.error(&section.place, fault.hint("add [sources.github]"));
     }
-    ends(section, &["github"], report, |name, section, report| source(name, section, public_url, around, report))
+    ends(section, &["github"], report, |name, section, report| source(name, section, asked, around, report))
 }
 
 /// Reads the section's tables, or as many empty ones as there are `defaults` when there is no section.
@@ -121,7 +129,7 @@ fn check_name(name: &str) -> Result<(), Fault> {
 fn source(
     name: &str,
     mut section: Section<'_>,
-    public_url: PublicUrl<'_>,
+    Asked { public_url, github_token }: Asked<'_>,
     around: &Around<'_>,
     report: &mut Report,
 ) -> Option<Source> {
@@ -152,8 +160,11 @@ fn source(
         }),
     };
 
+    let (poll, poll_every) = recover::poll(&mut section, provider, report);
     let origins = match section.get("secret") {
         Some(node) => secret::origins(&node, &around.beside, report),
+        // What is only watched needs none, and has no door then.
+        None if !poll.is_empty() => Vec::new(),
         None => provider.map(|provider| Some(default_origin(provider))).into_iter().collect(),
     };
     let place_of_secret = section.place_of("secret");
@@ -166,13 +177,26 @@ fn source(
     let repeat_window = section.read("repeat_window", report, |node| value::duration(node, SECOND..=REPEAT_WINDOW_MAX));
     let silence_after = section.read("silence_after", report, |node| value::duration(node, 60 * SECOND..=366 * DAY));
     let options = options(&mut section, provider, report);
+    let recover = section.section("recover", report);
+    let recover = provider.and_then(|provider| recover::recover(recover, provider, github_token, around, report));
+    recover::check_told_once(&poll, recover.as_ref(), &section, report);
     section.finish(report);
 
     let provider = provider?;
     let (repeats, repeat_window) = (repeats.unwrap_or_default(), repeat_window.unwrap_or(REPEAT_WINDOW));
     let terms = Terms { provider, secrets, public_url: public_url.url.map(str::to_owned), options };
     if around.secrets == Secrets::Unneeded {
-        return Some(Source { terms, origins: found, allow_from, repeats, repeat_window, silence_after });
+        return Some(Source {
+            terms,
+            origins: found,
+            allow_from,
+            repeats,
+            repeat_window,
+            silence_after,
+            recover,
+            poll,
+            poll_every,
+        });
     }
     for flaw in provider.check(&terms) {
         match flaw {
@@ -189,10 +213,40 @@ fn source(
             Fault::new(format!("{provider} signs the address that it calls, and `public_url` does not tell it"));
         report.error(&place, fault.hint("set public_url in [door] to https:// and the name that the sender calls"));
     }
-    if terms.secrets.is_empty() {
+    if terms.secrets.is_empty() && poll.is_empty() {
         return None;
     }
-    Some(Source { terms, origins: found, allow_from, repeats, repeat_window, silence_after })
+    Some(Source { terms, origins: found, allow_from, repeats, repeat_window, silence_after, recover, poll, poll_every })
+}
+
+/// Fetches a secret that may be missing: one whose variable is not set is `None`, with a word where something is skipped for
+/// it. So is every one that nobody asks for.
+pub(super) fn fetched(
+    section: &Section<'_>,
+    key: &str,
+    (origin, skipping): (&Origin, Option<&str>),
+    around: &Around<'_>,
+    report: &mut Report,
+) -> Option<Secret> {
+    if around.secrets == Secrets::Unneeded {
+        return None;
+    }
+    let place = section.place_of(key);
+    match secret::fetch(origin, around.environment) {
+        Ok(Found::Value(secret)) => {
+            if let Some(fault) = secret::exposure(origin) {
+                report.warn(&place, fault);
+            }
+            return Some(secret);
+        }
+        Ok(Found::Unset { variable, .. }) => {
+            if let Some(skipping) = skipping {
+                report.warn(&place, Fault::new(format!("{variable} is not set. Skipping {skipping}.")));
+            }
+        }
+        Err(fault) => report.error(&place, fault),
+    }
+    None
 }
 
 /// Networks, and `"github"` for those that GitHub publishes.

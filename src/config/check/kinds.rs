@@ -11,19 +11,18 @@ use std::{
     time::Duration,
 };
 
-use super::Around;
+use super::{Around, ends::fetched};
 use crate::{
     config::{
-        Secrets, SinkKind, address,
+        SinkKind, address,
         environment::Variable,
         problem::{Fault, Report},
         raw::{Node, Section},
-        secret::{self, Found, Origin},
+        secret::{self, Origin},
         value::{self, DAY, SECOND},
     },
     http::{self, Reach},
     provider::check_signing_secret,
-    secret::Secret,
     sink::{discord, email, exec, forward, ntfy},
 };
 
@@ -46,33 +45,6 @@ const RECIPIENTS_MAX: usize = 50;
 /// What the file calls the sink.
 fn name_of<'s>(section: &'s Section<'_>) -> &'s str {
     section.place.key.rsplit('.').next().unwrap_or_default()
-}
-
-/// Fetches a secret that the sink cannot do without; one whose variable is not set leaves the sink out, with a word.
-pub(super) fn fetched(
-    section: &Section<'_>,
-    key: &str,
-    (origin, skipping): (&Origin, &str),
-    around: &Around<'_>,
-    report: &mut Report,
-) -> Option<Secret> {
-    if around.secrets == Secrets::Unneeded {
-        return None;
-    }
-    let place = section.place_of(key);
-    match secret::fetch(origin, around.environment) {
-        Ok(Found::Value(secret)) => {
-            if let Some(fault) = secret::exposure(origin) {
-                report.warn(&place, fault);
-            }
-            return Some(secret);
-        }
-        Ok(Found::Unset { variable, .. }) => {
-            report.warn(&place, Fault::new(format!("{variable} is not set. Skipping {skipping}.")));
-        }
-        Err(fault) => report.error(&place, fault),
-    }
-    None
 }
 
 /// A key that has no default.
@@ -118,7 +90,7 @@ pub(super) fn forward(section: &mut Section<'_>, around: &Around<'_>, report: &m
     let origins = secret::origins(&node, &around.beside, report);
     let mut secrets = Vec::new();
     for origin in &origins {
-        let secret = fetched(section, "secret", (origin.as_ref()?, name_of(section)), around, report)?;
+        let secret = fetched(section, "secret", (origin.as_ref()?, Some(name_of(section))), around, report)?;
         if let Err(flaw) = check_signing_secret(&secret) {
             report.error(&node.place, Fault::new(flaw).hint("`hookbell secret` prints one that will do"));
             return None;
@@ -174,7 +146,7 @@ pub(super) fn discord(section: &mut Section<'_>, around: &Around<'_>, report: &m
         Some(node) => secret::origin(&node, &around.beside, report)?,
         None => Origin::Variable("DISCORD_WEBHOOK_URL".to_owned()),
     };
-    let webhook_url = fetched(section, "webhook_url", (&origin, name_of(section)), around, report)?;
+    let webhook_url = fetched(section, "webhook_url", (&origin, Some(name_of(section))), around, report)?;
     match address::check_url(webhook_url.expose()) {
         Ok(()) => Some(SinkKind::Discord(discord::Settings { webhook_url, interval })),
         Err(fault) => {
@@ -207,7 +179,7 @@ pub(super) fn ntfy(section: &mut Section<'_>, around: &Around<'_>, report: &mut 
     let token = match section.get("token") {
         Some(node) => {
             let origin = secret::origin(&node, &around.beside, report)?;
-            Some(fetched(section, "token", (&origin, name_of(section)), around, report)?)
+            Some(fetched(section, "token", (&origin, Some(name_of(section))), around, report)?)
         }
         None => None,
     };
@@ -241,7 +213,7 @@ pub(super) fn email(section: &mut Section<'_>, around: &Around<'_>, report: &mut
     let login = match (user, section.get("password")) {
         (Some(user), Some(node)) => {
             let origin = secret::origin(&node, &around.beside, report)?;
-            Some((user, fetched(section, "password", (&origin, name_of(section)), around, report)?))
+            Some((user, fetched(section, "password", (&origin, Some(name_of(section))), around, report)?))
         }
         (None, None) => None,
         (user, _) => {

@@ -9,6 +9,7 @@ mod cues;
 mod door;
 mod ends;
 mod kinds;
+mod recover;
 mod rules;
 mod sinks;
 
@@ -57,10 +58,11 @@ fn settings(file: Option<&Path>, mut root: Section<'_>, around: &Around<'_>, rep
     let store = door::store(root.section("store", report), around, report);
     let panel = door::panel(root.section("panel", report), around, report);
     let health = door::health(root.section("health", report), report);
-    let github = door::github(root.section("github", report), report);
+    let github = door::github(root.section("github", report), around, report);
     let public_url = ends::PublicUrl { url: door.public_url.as_deref(), is_named: names_public_url };
     let tunnel = door::tunnel(root.section("tunnel", report), public_url, around, report);
-    let sources = ends::sources(root.section("sources", report), public_url, around, report);
+    let asked = ends::Asked { public_url, github_token: github.token.as_ref() };
+    let sources = ends::sources(root.section("sources", report), asked, around, report);
     let retry = sinks::retry(root.section("retry", report), sinks::RETRY, report);
     let sinks = sinks::sinks(root.section("sinks", report), retry, around, report);
     let mut bell = bell::bell(root.section("bell", report), around, report);

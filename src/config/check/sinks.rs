@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Around,
-    ends::{Ends, ends},
+    ends::{Ends, ends, fetched},
     kinds,
 };
 use crate::config::{
@@ -209,7 +209,7 @@ fn secret(
         Some(node) => secret::origin(&node, &around.beside, report)?,
         None => Origin::Variable(variable.to_owned()),
     };
-    kinds::fetched(section, key, (&origin, "Slack notification"), around, report)
+    fetched(section, key, (&origin, Some("Slack notification")), around, report)
 }
 
 /// A channel of Slack's: `#name`, or an id.

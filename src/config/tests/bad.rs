@@ -53,6 +53,21 @@ fn every_rule_has_a_bad_snippet() {
         ),
         ("[sources._self]", "sources._self", "names that begin with `_` are hookbell's own"),
         ("[sources.\"a b\"]", "sources.\"a b\"", "`a b` will not do as a name"),
+        ("[sources.github]\npoll = [\"acme\"]", "sources.github.poll[0]", "a repository is OWNER/NAME"),
+        ("[sources.github]\npoll = [\"a/b/c\"]", "sources.github.poll[0]", "is neither OWNER/REPOSITORY nor"),
+        ("[sources.github]\npoll = [\"a/b\", \"A/B\"]", "sources.github.poll", "A/B is there twice"),
+        ("[sources.gitlab]\npoll = [\"a/b\"]", "sources.gitlab.poll", "only repositories at GitHub are watched"),
+        ("[sources.github]\npoll_every = \"5 min\"", "sources.github.poll_every", "nothing is watched"),
+        (
+            "[sources.github]\npoll = [\"a/b\"]\npoll_every = \"5 s\"",
+            "sources.github.poll_every",
+            "is outside 1 min to",
+        ),
+        (
+            "[sources.github]\npoll = [\"a/b\"]\n[sources.github.recover]\nhooks = [\"a\"]\ntoken = { env = \"GITHUB_WEBHOOK_SECRET\" }",
+            "sources.github.poll",
+            "has a webhook by `recover.hooks`",
+        ),
         ("[sources.github]\nallow_from = [\"10.0.0.0/33\"]", "sources.github.allow_from[0]", "is not a network"),
         (
             "[sources.github]\nallow_from = \"githb\"",

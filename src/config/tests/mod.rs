@@ -1,6 +1,7 @@
 //! The contract's configuration, its defaults and its template. `bad` has what is refused.
 
 mod bad;
+mod recover;
 mod rotation;
 
 use std::{collections::HashMap, ffi::OsString, fs, path::Path, time::Duration};

@@ -124,6 +124,11 @@ fn row(html: &mut Html, row: &Value) {
     html.of(row, r#"<li id="d{id}" data-delivery="{id}" data-status="{status}"><p class="line"><a href="/deliveries/{id}"><bdi>"#);
     html.text(first_of(row, &["title", "event_type"]));
     html.of(row, r#"</bdi></a></p><p class="what"><bdi>{source}</bdi>"#);
+    match word(row, "origin") {
+        // The usual way is no news.
+        "" | "webhook" => {}
+        origin => html.fill(r#" <span class="quiet">{}</span>"#, &[origin]),
+    }
     let kinds = items(row, "kinds");
     if kinds.is_empty() {
         html.some(" <code>{}</code>", word(row, "event_type"));

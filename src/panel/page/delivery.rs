@@ -141,8 +141,20 @@ fn steps(story: &Value) -> Vec<Step> {
     let received = moment(at(story, "received_at")).unwrap_or(Timestamp::from_ms(0));
     let mut ledger = Ledger(Vec::new());
     let peer = word(story, "peer");
-    let proof = ["verified by ", word(story, "provider"), ", secret ", &plain(at(story, "verified_by"))];
-    ledger.add(received, "done", &["Received", if peer.is_empty() { "" } else { " from " }, peer], &proof);
+    let (provider, secret) = (word(story, "provider"), plain(at(story, "verified_by")));
+    let proof = match secret.as_str() {
+        "0" => ["vouched for by ", provider, "'s own interface", ""],
+        secret => ["verified by ", provider, ", secret ", secret],
+    };
+    if let Some(sent) = moment(at(story, "sent_at")) {
+        ledger.add(sent, "idle", &["Sent by ", provider], &["by its own clock"]);
+    }
+    let how = match word(story, "origin") {
+        "recovered" => "Missed, and pulled in",
+        "polled" => "Found",
+        _ => "Received",
+    };
+    ledger.add(received, "done", &[how, if peer.is_empty() { "" } else { " from " }, peer], &proof);
     let durable_ms = number(story, "durable_ms");
     let durable = Timestamp::from_ms(received.ms() + durable_ms.map_or(0, |ms| ms as i64));
     let took = durable_ms.map(duration).unwrap_or_default();

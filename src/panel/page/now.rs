@@ -75,6 +75,7 @@ fn state(html: &mut Html, health: &Value) {
         html.of(health, "<li>the oldest of them came {@oldest_undelivered}</li>");
     }
     tunnel(html, at(health, "tunnel"));
+    reconciled(html, items(health, "reconciled"));
     if let Some(free) = number(at(health, "storage"), "free_bytes") {
         html.fill(r#"<li><span data-volatile>{}</span> free</li>"#, &[&bytes(free)]);
     }
@@ -99,6 +100,34 @@ fn tunnel(html: &mut Html, tunnel: &Value) {
         html.fill(r#", there and back in <span data-volatile>{}</span>"#, &[&duration(ms)]);
     }
     html.raw("</li>");
+}
+
+/// Whether something was missed, of each place that is asked.
+fn reconciled(html: &mut Html, places: &[Value]) {
+    for place in places {
+        html.raw("<li>");
+        html.text(&[word(place, "source"), " ", word(place, "place"), ": "].concat());
+        let missing = whole(place, "missing");
+        if at(place, "checked_at").is_null() {
+            html.raw("not reconciled yet");
+        } else if word(place, "origin") == "polled" {
+            html.raw("watched");
+        } else if missing > 0 {
+            html.fill("<span data-volatile>{}</span> missing", &[&count(missing)]);
+        } else {
+            html.raw("nothing was missed");
+        }
+        if !at(place, "checked_at").is_null() {
+            html.raw(", last looked ");
+            html.when(at(place, "checked_at"));
+        }
+        let recovered = whole(place, "recovered");
+        if recovered > 0 {
+            html.fill("; <span data-volatile>{}</span> pulled in, the last ", &[&count(recovered)]);
+            html.when(at(place, "recovered_at"));
+        }
+        html.raw("</li>");
+    }
 }
 
 /// What to do on a fresh installation.

@@ -2,11 +2,14 @@
 
 use crate::provider::{
     draft::{Draft, clean},
-    forge::{Told, changed_paths, commits, first_line, head_branch, on_branch},
+    forge::{self, Told, changed_paths, first_line, head_branch, on_branch},
     json::Json,
 };
 
 use super::common::{repository, repository_url};
+
+/// Of a commit's name, as many characters as people quote.
+const SHA_CHARS: usize = 7;
 
 /// A push of commits to a branch. What only makes or removes a branch comes as `create` or `delete` too and is told
 /// there; a tag's message is its release.
@@ -17,26 +20,33 @@ pub(super) fn push(body: &Json<'_>) -> Told {
     if body["deleted"].is_true() {
         return Err("push: a branch was deleted, which the delete event tells".to_owned());
     }
-    let count = body["commits"].count();
-    if count == 0 {
+    let (commits, head) = (&body["commits"], &body["head_commit"]);
+    // GitHub's list of events keeps them to itself and says where the branch stands.
+    let is_untold = !commits.is_list() && head["id"].text().is_some();
+    let count = commits.count();
+    if count == 0 && (!is_untold || body["created"].is_true()) {
         return Err(match body["created"].is_true() {
             true => "push: a branch without commits of its own, which the create event tells".to_owned(),
             false => "push: no commits".to_owned(),
         });
     }
-    let head = &body["head_commit"];
     let message = first_line(head["message"].text());
+    let and_more = body["size"].whole().is_some_and(|size| usize::try_from(size).is_ok_and(|size| size > count));
+    let title = match is_untold {
+        true => format!("now at {}", head["id"].text().unwrap_or_default().chars().take(SHA_CHARS).collect::<String>()),
+        false => forge::commits(count, and_more, message),
+    };
     Ok(Draft::new("push")
         .actor(body["pusher"]["name"].text())
-        .title(Some(&commits(count, false, message)))
+        .title(Some(&title))
         .url([body["compare"].text(), repository_url(body)])
         .subject(on_branch(repository(body), Some(branch), ""))
         .text("branch", Some(branch))
-        .number("commits", i64::try_from(count).ok())
+        .number("commits", i64::try_from(count).ok().filter(|_| !is_untold))
         .text("sha", head["id"].text())
         .text("commit", message)
         .flag("forced", body["forced"].flag())
-        .paths(changed_paths(&body["commits"])))
+        .paths(changed_paths(commits)))
 }
 
 pub(super) fn branch(kind: &'static str, body: &Json<'_>) -> Told {

@@ -5,6 +5,7 @@
 
 mod code;
 mod common;
+pub mod happened;
 mod normalise;
 mod people;
 mod sample;

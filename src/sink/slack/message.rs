@@ -106,7 +106,12 @@ fn footer(parcels: &[Parcel], when: fn(Timestamp) -> String) -> String {
     let reference = |parcel: &Parcel| mrkdwn::text(&parcel.reference, REFERENCE_UNITS_MAX);
     if parcels.len() == 1 {
         let source = mrkdwn::text(&first.event.source, SOURCE_UNITS_MAX);
-        return format!("{} · {source} · {}", when(first.received), reference(first));
+        // When it was, and for whom it was late that it was not forgotten.
+        let when = match first.sent {
+            Some(sent) => format!("{} · pulled in {}", when(sent), when(first.received)),
+            None => when(first.received),
+        };
+        return format!("{when} · {source} · {}", reference(first));
     }
     let sources = parcels.iter().map(|parcel| mrkdwn::text(&parcel.event.source, SOURCE_UNITS_MAX));
     let sources = list(sources, SOURCES_MAX);

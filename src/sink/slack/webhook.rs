@@ -46,7 +46,7 @@ impl SlackWebhook {
             Ok(answer) => answer,
             Err(outcome) => return outcome.into(),
         };
-        let Answer { status, retry_after, date, ref body } = answer;
+        let Answer { status, retry_after, date, ref body, .. } = answer;
         if let Some(code) = answer::refused_form(body) {
             return Probe::done(format!("the webhook is alive: it refuses an empty message ({code})"), date);
         }

@@ -29,7 +29,8 @@ fn a_database_of_the_first_version_is_brought_up_to_date_with_what_it_holds() {
          ALTER TABLE dispatch DROP COLUMN channel; ALTER TABLE dispatch DROP COLUMN subject;
          DROP INDEX dispatch_due; CREATE INDEX dispatch_due ON dispatch (sink, id, next_ms) WHERE state = 'due';
          ALTER TABLE dispatch DROP COLUMN digest; ALTER TABLE dispatch DROP COLUMN behind; ALTER TABLE dispatch DROP COLUMN edge_ms;
-         DROP TABLE attempt; DROP TABLE conversation; DROP TABLE run; DROP TABLE branch; DROP TABLE latch; DROP TABLE flash;
+         DROP TABLE attempt; DROP TABLE conversation; DROP TABLE run; DROP TABLE branch; DROP TABLE latch; DROP TABLE flash; DROP TABLE reached;
+         ALTER TABLE delivery DROP COLUMN origin; ALTER TABLE delivery DROP COLUMN sent_ms;
          PRAGMA user_version = 1",
     )
     .unwrap();

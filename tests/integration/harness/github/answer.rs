@@ -157,7 +157,9 @@ impl Answer {
 
     pub(super) fn bytes(&self) -> Vec<u8> {
         let body = self.text();
-        let mut text = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", self.status);
+        let date = jiff::fmt::rfc2822::to_string(&jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC));
+        let date = date.expect("a date of this century").replace("+0000", "GMT");
+        let mut text = format!("HTTP/1.1 {} X\r\nConnection: close\r\nDate: {date}\r\n", self.status);
         if !matches!(self.status, 204 | 304) {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
