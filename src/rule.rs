@@ -2,12 +2,16 @@
 //! refuses I/O, clocks and threads.
 
 mod explain;
+mod outlook;
 
 use std::time::Duration;
 
 use wildmatch::WildMatch;
 
-pub use self::explain::{Explained, explain};
+pub use self::{
+    explain::{Explained, explain},
+    outlook::{Chance, Prospect, chances},
+};
 use crate::{
     event::{CI_FIXED, CI_PASSED, Event, Fact, Severity},
     provider::{FACTS, MONEY_KINDS, Provider},

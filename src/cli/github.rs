@@ -1,6 +1,11 @@
-//! `github`: what GitHub has sent against what is here, and what asking it costs.
+//! `github`: what GitHub has sent against what is here, the webhooks that it sends by, and what asking it costs.
 
 mod cost;
+mod ping;
+mod register;
+mod registrar;
+mod rotate;
+mod wanted;
 
 use std::{
     path::Path,
@@ -30,6 +35,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum Command {
+    /// Make the webhooks of repositories and organisations, or repair them
+    #[command(after_help = register::EXAMPLES)]
+    Register(register::Arguments),
     /// Ask now what GitHub (and GitLab, and Stripe) have sent and is not here, and pull it in
     #[command(after_help = "Examples:\n  hookbell github recover\n  hookbell github recover --json")]
     Recover(Output),
@@ -50,6 +58,7 @@ pub(super) struct Output {
 
 pub(super) fn github(global: &Global, command: &Command) -> Result<(), Failure> {
     match command {
+        Command::Register(arguments) => register::register(global, arguments),
         Command::Recover(output) => recover(global, output),
         Command::Cost(arguments) => cost::cost(global, arguments),
         Command::Status(output) => {

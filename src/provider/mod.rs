@@ -60,8 +60,8 @@ use std::fmt;
 use crate::{event::Event, headers::Headers, time::Timestamp};
 
 pub use diagnose::{AT_THE_DOOR_BYTES_MAX, BY_HAND_BYTES_MAX, diagnose};
+pub(crate) use github::events::{EVENTS as GITHUB_EVENTS, Offered};
 pub use github::happened;
-#[cfg(test)]
 pub(crate) use kinds::severity as severity_of_kind;
 pub use kinds::{FACTS, KINDS, MONEY_KINDS};
 pub use rejection::Rejection;

@@ -21,6 +21,7 @@ mod moment;
 mod outage;
 mod outbox;
 mod own;
+mod proven;
 mod prune;
 mod pulled;
 mod refusal;
@@ -52,6 +53,7 @@ pub use self::{
     outage::Outage,
     outbox::{Claim, Claimed, Portion, Settlement, WaitsMax},
     own::{OWN_PROVIDER, OWN_SOURCE},
+    proven::Proven,
     prune::{Pruned, Size},
     pulled::Pulled,
     refusal::{OTHERS, RefusalCount, Refused},

@@ -1,6 +1,7 @@
 //! The store on a real file: identity, claims, crashes, trouble and time.
 
 mod by_request;
+mod callers;
 mod card;
 mod copies;
 mod notes;

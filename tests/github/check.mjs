@@ -22,7 +22,7 @@ const USED = [
 ];
 /** What hookbell itself asks for, of that: each has to be seen asked by it. */
 const LISTS = ['GET /deliveries', 'GET /deliveries/{delivery_id}'];
-const MADE = ['GET '];
+const MADE = ['GET ', 'POST ', 'PATCH /{hook_id}', 'POST /{hook_id}/pings'];
 const OURS = [
     ...['/repos/{owner}/{repo}/hooks', '/orgs/{org}/hooks'].flatMap((path) => [
         ...beneath(path, MADE),

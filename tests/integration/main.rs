@@ -16,6 +16,8 @@ mod doctor;
 mod faults;
 mod github_poll;
 mod github_recover;
+mod github_register;
+mod github_rotate;
 mod github_stand_in;
 mod interface;
 mod invariants;

@@ -5,6 +5,7 @@
 
 mod code;
 mod common;
+pub(crate) mod events;
 pub mod happened;
 mod normalise;
 mod people;
