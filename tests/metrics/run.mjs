@@ -54,6 +54,10 @@ const FAMILIES = [
     ['hookbell_tunnel_up', 'gauge', [], 'maybe'],
     ['hookbell_canary_missing', 'gauge', [], 'maybe'],
     ['hookbell_canary_round_trip_seconds', 'gauge', [], 'maybe'],
+    ['hookbell_reconciled_timestamp_seconds', 'gauge', ['source', 'place'], 'maybe'],
+    ['hookbell_missing_deliveries', 'gauge', ['source', 'place'], 'maybe'],
+    ['hookbell_recovered_deliveries_total', 'counter', ['source', 'place'], 'maybe'],
+    ['hookbell_lost_deliveries_total', 'counter', ['source', 'place'], 'maybe'],
     ['hookbell_health_status', 'gauge', []],
     ['hookbell_live_streams', 'gauge', []],
     ['process_cpu_seconds_total', 'counter', []],
@@ -350,7 +354,7 @@ scrape_configs:
         for (const [title, expression] of asked) {
             try {
                 const { result } = await query(expression);
-                if (!result.length && !MAY_BE_EMPTY.test(expression) && !expression.includes('hookbell_tunnel_up')) wrong.push(`${title}: nothing for ${expression}`);
+                if (!result.length && !MAY_BE_EMPTY.test(expression) && !FAMILIES.some(([name, , , maybe]) => maybe && expression.includes(name))) wrong.push(`${title}: nothing for ${expression}`);
             } catch (error) {
                 wrong.push(`${title}: ${expression}: ${error.message}`);
             }
