@@ -218,20 +218,24 @@ fn recheck(settings: &Settings, arguments: &Recheck) -> Result<(), Failure> {
     // What became of how many, by source and verdict.
     let mut tally = std::collections::BTreeMap::<(String, String), usize>::new();
     let mut refused = 0;
+    // Where nothing is wrong with any secret, which is no failure.
+    let not_judged = |tally: &mut std::collections::BTreeMap<(String, String), usize>, row: DeliveryRow, why: &str| {
+        *tally.entry((row.source.clone(), why.to_owned())).or_default() += 1;
+        match arguments.json {
+            true => print_json(&json!({
+                "id": row.id,
+                "source": row.source,
+                "received_at": row.received_at,
+                "valid": null,
+                "verified_by": null,
+                "why": why,
+            })),
+            false => Ok(()),
+        }
+    };
     for row in reader.list(&filter)? {
         let Some(source) = settings.sources.get(&row.source) else {
-            // Nothing is wrong with any secret, so this is no failure.
-            if arguments.json {
-                print_json(&json!({
-                    "id": row.id,
-                    "source": row.source,
-                    "received_at": row.received_at,
-                    "valid": null,
-                    "verified_by": null,
-                    "why": NOT_CONFIGURED,
-                }))?;
-            }
-            *tally.entry((row.source, NOT_CONFIGURED.to_owned())).or_default() += 1;
+            not_judged(&mut tally, row, NOT_CONFIGURED)?;
             continue;
         };
         let verdict = match reader.request(row.id)? {
@@ -248,17 +252,7 @@ fn recheck(settings: &Settings, arguments: &Recheck) -> Result<(), Failure> {
         // What we have asked for need not have come in the bytes that were signed, or signed at all: no secret is wrong.
         let is_unsigned = verdict.is_err() && row.origin != provider::Origin::Webhook.name();
         if is_unsigned {
-            if arguments.json {
-                print_json(&json!({
-                    "id": row.id,
-                    "source": row.source,
-                    "received_at": row.received_at,
-                    "valid": null,
-                    "verified_by": null,
-                    "why": ASKED_FOR,
-                }))?;
-            }
-            *tally.entry((row.source, ASKED_FOR.to_owned())).or_default() += 1;
+            not_judged(&mut tally, row, ASKED_FOR)?;
             continue;
         }
         refused += usize::from(verdict.is_err());

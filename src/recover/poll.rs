@@ -81,8 +81,8 @@ pub(super) fn watched(settings: &Settings) -> Vec<Watched> {
         let api = recover.and_then(|recover| recover.api.clone()).unwrap_or_else(|| settings.github.api.clone());
         let token = match recover.map(|recover| &recover.pass) {
             Some(Pass::Token(token)) => Some(token.clone()),
-            // What an app proves itself by opens nothing but the app.
-            _ => settings.github.token.clone(),
+            // What an app proves itself by opens nothing but the app; and what is for one server is shown to no other.
+            _ => settings.github.token.clone().filter(|_| api == settings.github.api),
         };
         (api, token)
     };

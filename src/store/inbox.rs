@@ -303,10 +303,15 @@ pub(super) struct NewDelivery<'a> {
     pub(super) sent: Option<Timestamp>,
 }
 
+/// As it is stored: from 1, and 0 for what did not come signed.
+pub(super) fn verified_by(parts: &DeliveryParts) -> i64 {
+    parts.verified_by.map_or(0, |index| i64::try_from(index).map_or(i64::MAX, |index| index + 1))
+}
+
 /// Stores it for the router; returns its id.
 pub(super) fn insert(connection: &Connection, new: &NewDelivery<'_>, now: Timestamp) -> rusqlite::Result<i64> {
     let NewDelivery { parts, source, peer, body_hash, sha256, headers, packed, notes, is_skipped, sent } = *new;
-    let verified_by = parts.verified_by.map_or(0, |index| i64::try_from(index).map_or(i64::MAX, |index| index + 1));
+    let verified_by = verified_by(parts);
     connection
         .prepare_cached(
             "INSERT INTO delivery (source, provider, event_type, delivery_id, body_hash, received_ms, processed_ms, stage,

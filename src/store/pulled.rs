@@ -222,14 +222,13 @@ pub(super) fn replace(
     if came_before > 0 {
         return Ok(None);
     }
-    let verified_by = parts.verified_by.map_or(0, |index| i64::try_from(index).map_or(i64::MAX, |index| index + 1));
     connection
         .prepare_cached(
             "UPDATE delivery SET body_hash = ?2, verified_by = ?3,
                  notes = json_insert(notes, '$[#]', 'the signed original came later and took its place')
              WHERE id = ?1",
         )?
-        .execute(params![delivery, body_hash, verified_by])?;
+        .execute(params![delivery, body_hash, inbox::verified_by(parts)])?;
     connection
         .prepare_cached(
             "UPDATE body SET sha256 = ?2, target = ?3, headers = ?4, raw_bytes = ?5, codec = ?6, bytes = ?7
