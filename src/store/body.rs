@@ -102,17 +102,39 @@ pub(super) fn unpack_within(codec: &str, bytes: &[u8], bytes_max: usize) -> Resu
 
 /// Headers as a JSON list of pairs. A value that is not UTF-8 is kept exactly, as `{"base16":"…"}`.
 pub(super) fn headers_to_json(headers: &Headers) -> String {
-    let pairs: Vec<_> = headers
-        .iter()
-        .map(|(name, value)| match std::str::from_utf8(value) {
-            Ok(text) => serde_json::json!([name, text]),
-            Err(_) => {
-                let base16: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
-                serde_json::json!([name, { "base16": base16 }])
+    let mut json = String::with_capacity(1024);
+    for (name, value) in headers.iter() {
+        json.push_str(if json.is_empty() { "[[" } else { ",[" });
+        push_text(&mut json, name);
+        match std::str::from_utf8(value) {
+            Ok(text) => {
+                json.push(',');
+                push_text(&mut json, text);
             }
-        })
-        .collect();
-    serde_json::Value::Array(pairs).to_string()
+            Err(_) => {
+                json.push_str(",{\"base16\":\"");
+                json.extend(value.iter().flat_map(|byte| {
+                    [byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0'))
+                }));
+                json.push_str("\"}");
+            }
+        }
+        json.push(']');
+    }
+    json.push_str(if json.is_empty() { "[]" } else { "]" });
+    json
+}
+
+/// A text as JSON has it. Most that comes in headers needs no escape.
+fn push_text(json: &mut String, text: &str) {
+    match text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        true => {
+            json.push('"');
+            json.push_str(text);
+            json.push('"');
+        }
+        false => json.push_str(&serde_json::Value::from(text).to_string()),
+    }
 }
 
 /// The headers again, as they came.

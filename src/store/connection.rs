@@ -15,6 +15,12 @@ use super::{StoreError, directory_of, migrate, prune, report};
 /// "the database is locked" and not silence.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The page of a new database. A commit writes each page whole that it has changed, and a delivery changes a few bytes in
+/// many, so small ones are what a card lives longest with (the table in `checkpoint`). That several share a block of the card
+/// is what the log relies on anyway: its frames are no blocks. A block that the power cut tears holds what was there or what
+/// was to be there, which for the neighbours is the same, and the page itself still stands in the log.
+const PAGE_BYTES: u32 = 1024;
+
 /// Opens for writing, creates and migrates when needed.
 pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
     // Empty is what a crash at its creation leaves.
@@ -27,10 +33,9 @@ pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
     let prepare = |connection: &Connection| -> rusqlite::Result<(String, i64)> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         if is_new {
-            // Must be chosen before the first page is written: pruning gives pages back without a full VACUUM.
+            connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+            // Writes the first page, so it comes last: pruning gives pages back without a full VACUUM.
             connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-            // The block of ext4 and of most flash: a page is written whole or not.
-            connection.pragma_update(None, "page_size", 4096)?;
         }
         // Readers never block the writer, and a commit is one sequential append.
         let journal: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
@@ -107,8 +112,9 @@ pub(super) fn copying(path: &Path) -> Result<Connection, StoreError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "trusted_schema", false)?;
+        // Of this connection alone: the copy is as a new one would be.
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         if !prune::shrinks(&connection)? {
-            // Of this connection alone: the copy can.
             connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         }
         Ok(())

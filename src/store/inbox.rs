@@ -42,8 +42,6 @@ pub(super) const SAME: &str = "SELECT id FROM delivery WHERE source = ?1 AND del
 pub(super) const SAME_WITHOUT_ID: &str = "SELECT id FROM delivery INDEXED BY delivery_body
     WHERE received_ms / 3600000 IN (?4 - 1, ?4, ?4 + 1) AND body_hash = ?1
         AND source = ?2 AND delivery_id IS NULL AND received_ms > ?3 LIMIT 1";
-/// Whether this id came with another body.
-pub(super) const SAME_ID: &str = "SELECT EXISTS (SELECT 1 FROM delivery WHERE source = ?1 AND delivery_id = ?2)";
 /// How often this body came lately. The index is named, because SQLite by itself looks through all of the source's.
 pub(super) const EARLIER: &str = "SELECT count(*) FROM (
     SELECT 1 FROM delivery INDEXED BY delivery_body
@@ -206,14 +204,21 @@ impl Store {
         };
         let timeout = arrival.deadline.saturating_duration_since(Instant::now());
         let ticket = self.submit(terms, move |connection, now| {
-            let seen = find_same(connection, &arrival, parts.id.as_deref(), body_hash, now)?;
-            if let Some(id) = seen {
+            let id = parts.id.as_deref();
+            // Nearly always nobody has the id, and one look into the index says so for all that would look there.
+            let is_id_held = pulled::held(connection, &arrival.source, id)?.is_some();
+            if (is_id_held || id.is_none())
+                && let Some(id) = find_same(connection, &arrival, id, body_hash, now)?
+            {
                 return Ok(Accepted::Duplicate { id });
             }
-            if let Some(id) = pulled::replace(connection, &arrival, (&parts, &sha256, &headers, &packed), now)? {
+            if is_id_held
+                && let Some(id) = pulled::replace(connection, &arrival, (&parts, &sha256, &headers, &packed), now)?
+            {
                 return Ok(Accepted::Duplicate { id });
             }
-            let (unusual, is_skipped) = judge_repeat(connection, &arrival, parts.id.as_deref(), body_hash, now)?;
+            // It is another's: the same one has just been looked for.
+            let (unusual, is_skipped) = judge_repeat(connection, &arrival, id, is_id_held, body_hash, now)?;
             let notes: Vec<String> = unusual.into_iter().map(str::to_owned).chain(parts.note.clone()).collect();
             let delivery = NewDelivery {
                 parts: &parts,
@@ -396,15 +401,17 @@ fn judge_repeat(
     connection: &Connection,
     arrival: &Arrival,
     id: Option<&str>,
+    is_id_held: bool,
     body_hash: i64,
     now: Timestamp,
 ) -> rusqlite::Result<(Vec<&'static str>, bool)> {
     use crate::config::Repeats;
     let mut notes = Vec::new();
     // Without an id there is nothing that could have been forged: the same bytes later are a new event.
-    let Some(id) = id else { return Ok((notes, false)) };
-    let same_id: bool = connection.prepare_cached(SAME_ID)?.query_row(params![arrival.source, id], |row| row.get(0))?;
-    if same_id {
+    if id.is_none() {
+        return Ok((notes, false));
+    }
+    if is_id_held {
         notes.push("same_id_other_body");
     }
     let earlier: i64 = connection.prepare_cached(EARLIER)?.query_row(

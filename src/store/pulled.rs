@@ -30,7 +30,7 @@ const REPEATS_WINDOW: Duration = Duration::from_secs(3600);
 const OVERTAKING_EVENTS_MAX: i64 = 20_000;
 
 /// Whether a delivery of that id is held, whatever its body: the identity's index serves.
-const HELD: &str = "SELECT id FROM delivery WHERE source = ?1 AND delivery_id = ?2 LIMIT 1";
+pub(super) const HELD: &str = "SELECT id FROM delivery WHERE source = ?1 AND delivery_id = ?2 LIMIT 1";
 
 /// What is known about a delivery that was pulled in besides its bytes.
 #[derive(Clone, Debug)]
@@ -166,7 +166,8 @@ pub(super) fn note_pruned(connection: &Connection, newest: Timestamp) -> rusqlit
     }
 }
 
-fn held(connection: &Connection, source: &str, id: Option<&str>) -> rusqlite::Result<Option<i64>> {
+/// The delivery that has this id, if any.
+pub(super) fn held(connection: &Connection, source: &str, id: Option<&str>) -> rusqlite::Result<Option<i64>> {
     let Some(id) = id else { return Ok(None) };
     connection.prepare_cached(HELD)?.query_row([source, id], |row| row.get(0)).optional()
 }

@@ -523,7 +523,7 @@ fn what_each_delivery_is_compared_with_is_found_by_all_that_is_known_of_it() {
     let database = Connection::open(&fixture.path).unwrap();
     for (query, expected) in [
         (inbox::SAME, "delivery_identity (source=? AND delivery_id=? AND body_hash=?)"),
-        (inbox::SAME_ID, "delivery_identity (source=? AND delivery_id=?)"),
+        (pulled::HELD, "delivery_identity (source=? AND delivery_id=?)"),
         (inbox::SAME_WITHOUT_ID, "delivery_body (<expr>=? AND body_hash=?)"),
         (inbox::EARLIER, "delivery_body (<expr>=? AND body_hash=?)"),
     ] {

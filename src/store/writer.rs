@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -26,9 +26,9 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const QUEUE_JOBS_MAX: usize = 1024;
 /// Bytes that wait.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Pages after which the writer itself waits for the checkpoint, so that the log cannot grow without limit while
-/// commits keep overtaking the checkpoint thread.
-const CHECKPOINT_PAGES_FORCED: u32 = 16_000;
+/// Over a log of this size the writer itself waits for the checkpoint, so that it cannot grow without limit while commits
+/// keep overtaking the checkpoint thread.
+const CHECKPOINT_FORCED_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Which half of a batch a job belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub(super) struct Shared {
     /// Milliseconds of `started` at which the present commit began; -1 while idle.
     busy_since_ms: AtomicI64,
     started: Instant,
-    log_pages: AtomicU32,
+    log_bytes: AtomicU64,
     commits: AtomicU64,
     failure: Mutex<Option<String>>,
     checkpoint: Wake,
@@ -123,7 +123,7 @@ impl Shared {
             filled: Condvar::new(),
             busy_since_ms: AtomicI64::new(-1),
             started: Instant::now(),
-            log_pages: AtomicU32::new(0),
+            log_bytes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             failure: Mutex::default(),
             checkpoint: Wake::new(),
@@ -225,14 +225,14 @@ impl Shared {
         lock(&self.queue).is_stopped
     }
 
-    /// Pages in the log after this process's last commit.
-    pub(super) fn log_pages(&self) -> u32 {
-        self.log_pages.load(Ordering::Relaxed)
+    /// The size of the log after this process's last commit.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
     }
 
     /// They were moved, and the log cut off. A commit that comes at the same moment sets it right with the next.
     pub(super) fn log_is_empty(&self) {
-        self.log_pages.store(0, Ordering::Relaxed);
+        self.log_bytes.store(0, Ordering::Relaxed);
     }
 
     /// Wakes the checkpoint thread, also when it shall end.
@@ -332,7 +332,7 @@ pub(super) struct Writer {
     meter: Arc<Meter>,
     is_synced: bool,
     /// The log's size at which the writer does a checkpoint itself.
-    forced_at_pages: u32,
+    forced_at_bytes: u64,
 }
 
 impl Writer {
@@ -343,16 +343,17 @@ impl Writer {
         meter: Arc<Meter>,
     ) -> rusqlite::Result<Writer> {
         let hooked = shared.clone();
+        let page_bytes: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
         connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
-            let pages = u32::try_from(pages).unwrap_or(0);
-            let before = hooked.log_pages.swap(pages, Ordering::Relaxed);
-            let grows_large = before < checkpoint::LARGE_PAGES && pages >= checkpoint::LARGE_PAGES;
-            if grows_large || pages >= checkpoint::DUE_PAGES {
+            let log_bytes = u64::try_from(pages).unwrap_or(0) * u64::from(page_bytes);
+            let before = hooked.log_bytes.swap(log_bytes, Ordering::Relaxed);
+            let grows_large = before < checkpoint::LARGE_BYTES && log_bytes >= checkpoint::LARGE_BYTES;
+            if grows_large || log_bytes >= checkpoint::DUE_BYTES {
                 hooked.checkpoint.wake();
             }
             Ok(())
         }))?;
-        Ok(Writer { connection, moments, shared, meter, is_synced: true, forced_at_pages: CHECKPOINT_PAGES_FORCED })
+        Ok(Writer { connection, moments, shared, meter, is_synced: true, forced_at_bytes: CHECKPOINT_FORCED_BYTES })
     }
 
     /// Works until told to stop and the queue is empty.
@@ -486,12 +487,12 @@ impl Writer {
     /// When the log grows although the checkpoint thread does what it can, commits overtake it: then the writer does one,
     /// with nobody to overtake. It waits for no reader; while one holds the log, each further step costs one attempt.
     fn checkpoint_if_forced(&mut self) {
-        let pages = self.shared.log_pages.load(Ordering::Relaxed);
-        if pages < CHECKPOINT_PAGES_FORCED {
-            self.forced_at_pages = CHECKPOINT_PAGES_FORCED;
-        } else if pages >= self.forced_at_pages {
+        let log_bytes = self.shared.log_bytes();
+        if log_bytes < CHECKPOINT_FORCED_BYTES {
+            self.forced_at_bytes = CHECKPOINT_FORCED_BYTES;
+        } else if log_bytes >= self.forced_at_bytes {
             checkpoint::move_pages(&self.connection);
-            self.forced_at_pages = pages.saturating_add(CHECKPOINT_PAGES_FORCED);
+            self.forced_at_bytes = log_bytes.saturating_add(CHECKPOINT_FORCED_BYTES);
         }
     }
 }

@@ -82,11 +82,11 @@ fn a_pause_empties_a_large_log_and_leaves_a_small_one_alone() {
     fixture.store = Some(Store::open_at(&fixture.path, 0, fixture.clock.clone(), pace).unwrap());
     fixture.accept("small", "{}");
     let log = || beside(&fixture.path, "-wal").metadata().unwrap().len();
-    let pages = fixture.store().shared.log_pages();
-    assert!(pages > 0 && pages < checkpoint::LARGE_PAGES);
+    let log_bytes = fixture.store().shared.log_bytes();
+    assert!(log_bytes > 0 && log_bytes < checkpoint::LARGE_BYTES);
     let fill = |from: u64| {
         let mut number = from;
-        while fixture.store().shared.log_pages() < checkpoint::LARGE_PAGES && number < from + 1000 {
+        while fixture.store().shared.log_bytes() < checkpoint::LARGE_BYTES && number < from + 1000 {
             fixture.accept(&format!("large-{number}"), &noise(number, 100_000));
             number += 1;
         }
@@ -108,7 +108,7 @@ fn a_pause_empties_a_large_log_and_leaves_a_small_one_alone() {
     }
     assert_eq!(fixture.statuses().len(), 100.min(next as usize + 2));
     fixture.accept("small again", "[2]");
-    assert!(fixture.store().shared.log_pages() < 50, "it begins anew");
+    assert!(fixture.store().shared.log_bytes() < 200_000, "it begins anew");
 }
 
 #[test]
@@ -156,38 +156,39 @@ fn written() -> [i64; 2] {
 #[test]
 #[ignore = "measures, and judges nothing"]
 fn what_a_delivery_costs() {
-    println!("emptied                       kernel    disk    pages in the log, a delivery");
-    for (name, every, at_pages) in [
-        ("at 4000 pages alone", u64::MAX, 0),
+    println!("emptied                       kernel    disk     log, a delivery");
+    const KIB: u64 = 1024;
+    for (name, every, from_bytes) in [
+        ("at 16 MiB alone", u64::MAX, 0),
         ("after each delivery", 1, 0),
         ("after every 60", 60, 0),
-        ("in a pause from 500 pages", 1, 500),
-        ("in a pause from 1000 pages", 1, 1000),
-        ("in a pause from 2000 pages", 1, 2000),
+        ("in a pause from 2 MiB", 1, 2048 * KIB),
+        ("in a pause from 4 MiB", 1, 4096 * KIB),
+        ("in a pause from 8 MiB", 1, 8192 * KIB),
     ] {
         let fixture = Fixture::new();
         let emptying = connection::checkpointing(&fixture.path).unwrap();
         let measure = |from: u64, deliveries: u64| {
             let before = written();
-            let mut pages = 0;
+            let mut grown_bytes = 0;
             for number in from..from + deliveries {
-                let log_before = fixture.store().shared.log_pages();
+                let log_before = fixture.store().shared.log_bytes();
                 let id = number.to_string();
                 fixture.accept(&id, &format!("{{\"id\":\"{id}\",\"pad\":\"{}\"}}", noise(number, 1500)));
                 handle_accepted(&fixture, &id);
-                let log = fixture.store().shared.log_pages();
-                pages += log.saturating_sub(log_before);
-                if number % every == every - 1 && log >= at_pages && checkpoint::empty(&emptying) {
+                let log_bytes = fixture.store().shared.log_bytes();
+                grown_bytes += log_bytes.saturating_sub(log_before);
+                if number % every == every - 1 && log_bytes >= from_bytes && checkpoint::empty(&emptying) {
                     fixture.store().shared.log_is_empty();
                 }
             }
             let after = written();
             let each = |at: usize| (after[at] - before[at]) / deliveries as i64;
-            (each(0), each(1), u64::from(pages) / deliveries)
+            (each(0), each(1), grown_bytes / deliveries)
         };
         measure(0, 200);
-        let (kernel, disk, pages) = measure(200, 1000);
-        println!("{name:28} {kernel:7} {disk:7}    {pages}");
+        let (kernel, disk, log) = measure(200, 1000);
+        println!("{name:28} {kernel:7} {disk:7} {log:7}");
     }
 }
 
