@@ -21,7 +21,7 @@ use ureq::{
     Agent, Timeout,
     http::Uri,
     tls::{RootCerts, TlsConfig},
-    unversioned::{resolver::DefaultResolver, transport::DefaultConnector},
+    unversioned::transport::DefaultConnector,
 };
 
 pub use reach::Reach;
@@ -311,8 +311,7 @@ fn agent(timeout: Duration, stage: Duration, roots: RootCerts, reach: Reach) -> 
         .max_idle_connections(4)
         .max_idle_connections_per_host(2)
         .build();
-    let guard = Guard { reach, resolver: DefaultResolver::default() };
-    Agent::with_parts(config, DefaultConnector::default(), guard)
+    Agent::with_parts(config, DefaultConnector::default(), Guard { reach })
 }
 
 /// One request.

@@ -4,8 +4,9 @@
 //! that is connected to: a name that resolves to another address the second time (DNS rebinding) is judged each time.
 
 use std::{
-    error, fmt,
+    error, fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::mpsc::sync_channel,
 };
 
 use ureq::{
@@ -13,9 +14,11 @@ use ureq::{
     http::Uri,
     unversioned::{
         resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver},
-        transport::NextTimeout,
+        transport::{NextTimeout, time::Duration::NotHappening},
     },
 };
+
+use crate::threads::{self, STACK_BYTES};
 
 /// Whom a client may connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,12 +91,11 @@ impl error::Error for Forbidden {}
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) reach: Reach,
-    pub(super) resolver: DefaultResolver,
 }
 
 impl Resolver for Guard {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = self.resolver.resolve(uri, config, timeout)?;
+        let found = look_up(uri, config, timeout)?;
         let in_the_clear = uri.scheme_str() != Some("https");
         let mut allowed = self.empty();
         for address in found.iter().filter(|address| self.reach.allows(address.ip(), in_the_clear)) {
@@ -104,6 +106,20 @@ impl Resolver for Guard {
             _ => Ok(allowed),
         }
     }
+}
+
+/// In a thread, as ureq does where there is a time-out. One that the system refuses is a failure to connect: ureq would panic, and
+/// what panics is given up for good.
+fn look_up(uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+    let (tell, told) = sync_channel(1);
+    let (uri, config, reason) = (uri.clone(), config.clone(), timeout.reason);
+    let patience = NextTimeout { after: NotHappening, ..timeout };
+    // Who asked may have left.
+    let ask = move || drop(tell.send(DefaultResolver::default().resolve(&uri, &config, patience)));
+    threads::spawn("look-up", STACK_BYTES, ask).map_err(|error| {
+        io::Error::new(io::ErrorKind::AddrNotAvailable, format!("no thread to look its name up: {error}"))
+    })?;
+    told.recv_timeout(*timeout.after).unwrap_or(Err(ureq::Error::Timeout(reason)))
 }
 
 /// IPv4 networks that are not of the public internet (IANA's special-purpose registry): network and length of the prefix.
