@@ -1,11 +1,17 @@
-//! What measuring and attacking have in common: a service in a process of its own, what the kernel knows about that
+//! What measuring, attacking and doing harm have in common: a service in a process of its own, what the kernel knows about that
 //! process, requests as a sender signs them, and a load of them. No part of the program.
 
 pub mod answer;
 pub mod disk;
+pub mod finding;
 pub mod load;
 pub mod machine;
 pub mod process;
 pub mod push;
 pub mod request;
+pub mod scene;
+pub mod sender;
 pub mod service;
+pub mod slack;
+pub mod stage;
+pub mod wire;

@@ -9,12 +9,17 @@ use hookbell::{
 /// The secret of every service that is measured.
 pub const SECRET: &str = "It's a Secret to Everybody";
 
-/// A complete signed `POST` of this body to `path`.
+/// A complete signed `POST` of this push to `path`.
 pub fn signed(path: &str, delivery: &str, body: &[u8]) -> Vec<u8> {
-    let mut sample = Sample::json("push", body)
+    signed_event(path, "push", delivery, body)
+}
+
+/// The same of another event.
+pub fn signed_event(path: &str, event: &str, delivery: &str, body: &[u8]) -> Vec<u8> {
+    let mut sample = Sample::json(event, body)
         .with("Host", "localhost")
         .with("User-Agent", "GitHub-Hookshot/0000000")
-        .with("X-GitHub-Event", "push")
+        .with("X-GitHub-Event", event)
         .with("X-GitHub-Delivery", delivery)
         .with("Content-Length", body.len().to_string());
     if let Some(secret) = Secret::new(SECRET.to_owned()) {

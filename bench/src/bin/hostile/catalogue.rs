@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use hookbell_bench::request::signed;
 
-use crate::wire::{Ended, How, Script, Step};
+use hookbell_bench::wire::{Ended, How, Script, Step};
 
 /// One request and what may come of it.
 pub(crate) struct Case {

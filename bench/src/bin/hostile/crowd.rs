@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookbell_bench::request::signed;
-
-use crate::{
-    polite::with_field,
+use hookbell_bench::{
+    request::signed,
     wire::{Ended, How, Script, Step, Swarm},
 };
+
+use crate::polite::with_field;
 
 /// The short form, for every run of the tests, and the long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

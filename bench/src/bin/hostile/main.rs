@@ -11,7 +11,6 @@ mod polite;
 mod report;
 mod siege;
 mod tiny;
-mod wire;
 
 use std::{io, path::PathBuf, process::ExitCode};
 

@@ -14,7 +14,7 @@ use std::{
 
 use hookbell_bench::request::signed;
 
-use crate::wire::{Script, Swarm};
+use hookbell_bench::wire::{Script, Swarm};
 
 /// Fifty a second.
 const EVERY: Duration = Duration::from_millis(20);

@@ -13,14 +13,16 @@ use std::{
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use hookbell_bench::service::Service;
+use hookbell_bench::{
+    service::Service,
+    wire::{Ended, Swarm},
+};
 
 use crate::{
     catalogue::{Case, catalogue},
     crowd::{self, Crowd, Form, Tally},
     polite::Polite,
     report::{Cell, Judges, Report},
-    wire::{Ended, Swarm},
 };
 
 /// Where deliveries go.

@@ -26,7 +26,7 @@ const WRITES_MAX: usize = 16;
 
 /// What a client does, in order. Whatever it is, the answer is read meanwhile, unless the script says otherwise.
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
+pub enum Step {
     /// Sends these bytes, so many times.
     Send(Arc<[u8]>, u64),
     /// Sends one of these bytes at each interval, again and again from the first.
@@ -39,28 +39,30 @@ pub(crate) enum Step {
 
 /// A whole client.
 #[derive(Clone, Debug)]
-pub(crate) struct Script {
-    pub(crate) steps: Arc<[Step]>,
+pub struct Script {
+    /// In order.
+    pub steps: Arc<[Step]>,
     /// Whether it ever reads.
-    pub(crate) reads: bool,
+    pub reads: bool,
     /// Its patience.
-    pub(crate) lasts: Duration,
+    pub lasts: Duration,
 }
 
 impl Script {
-    pub(crate) fn new(steps: impl Into<Arc<[Step]>>, lasts: Duration) -> Script {
+    /// Does this, and reads what is answered meanwhile.
+    pub fn new(steps: impl Into<Arc<[Step]>>, lasts: Duration) -> Script {
         Script { steps: steps.into(), reads: true, lasts }
     }
 
     /// Sends this and waits for the answer.
-    pub(crate) fn ask(bytes: impl Into<Arc<[u8]>>, lasts: Duration) -> Script {
+    pub fn ask(bytes: impl Into<Arc<[u8]>>, lasts: Duration) -> Script {
         Script::new([Step::Send(bytes.into(), 1)], lasts)
     }
 }
 
 /// How a conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
+pub enum How {
     /// By the server, orderly.
     Closed,
     /// By the server, with a reset.
@@ -75,25 +77,29 @@ pub(crate) enum How {
 
 /// One that is over.
 #[derive(Clone, Debug)]
-pub(crate) struct Ended {
-    pub(crate) tag: u64,
-    pub(crate) begun: Instant,
-    pub(crate) at: Instant,
-    pub(crate) how: How,
+pub struct Ended {
+    /// As it was begun with.
+    pub tag: u64,
+    /// When it began.
+    pub begun: Instant,
+    /// When it was over.
+    pub at: Instant,
+    /// How it ended.
+    pub how: How,
     /// The beginning of what was answered.
-    pub(crate) answer: Vec<u8>,
+    pub answer: Vec<u8>,
 }
 
 impl Ended {
     /// The statuses of all answers, in order; interim ones are none.
-    pub(crate) fn statuses(&self) -> Vec<u16> {
+    pub fn statuses(&self) -> Vec<u16> {
         let text = String::from_utf8_lossy(&self.answer);
         let parts = text.split("HTTP/1.").skip(1);
         parts.filter_map(|part| part.get(2..5)?.parse().ok()).filter(|status| *status >= 200).collect()
     }
 
     /// What a hookbell that refused said in its answer, else nothing.
-    pub(crate) fn reason(&self) -> Option<String> {
+    pub fn reason(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.answer);
         let (_, body) = text.rsplit_once("\r\n\r\n")?;
         let body: serde_json::Value = serde_json::from_str(body).ok()?;
@@ -101,7 +107,7 @@ impl Ended {
     }
 
     /// In a few words.
-    pub(crate) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         let statuses: Vec<String> = self.statuses().iter().map(u16::to_string).collect();
         match (statuses.is_empty(), self.how) {
             (false, _) => statuses.join(", then "),
@@ -139,7 +145,7 @@ enum Next {
 }
 
 /// Many conversations with one server.
-pub(crate) struct Swarm {
+pub struct Swarm {
     address: SocketAddr,
     epoll: OwnedFd,
     talks: Vec<(u32, Option<Talk>)>,
@@ -153,7 +159,10 @@ pub(crate) struct Swarm {
 
 impl Swarm {
     /// Nobody yet.
-    pub(crate) fn new(address: SocketAddr) -> io::Result<Swarm> {
+    ///
+    /// # Errors
+    /// When the kernel has no epoll for us.
+    pub fn new(address: SocketAddr) -> io::Result<Swarm> {
         Ok(Swarm {
             address,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
@@ -167,12 +176,12 @@ impl Swarm {
     }
 
     /// How many are open.
-    pub(crate) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.talks.len() - self.free.len()
     }
 
     /// Begins one more.
-    pub(crate) fn begin(&mut self, tag: u64, script: &Script) {
+    pub fn begin(&mut self, tag: u64, script: &Script) {
         let begun = Instant::now();
         let lost = Ended { tag, begun, at: begun, how: How::NotConnected, answer: Vec::new() };
         let Ok(stream) = begin(self.address, script) else {
@@ -208,7 +217,10 @@ impl Swarm {
     }
 
     /// Lets everybody go on who can, after waiting for that until then, and returns those that are over.
-    pub(crate) fn turn(&mut self, until: Instant) -> io::Result<Vec<Ended>> {
+    ///
+    /// # Errors
+    /// When the kernel does not let us wait.
+    pub fn turn(&mut self, until: Instant) -> io::Result<Vec<Ended>> {
         let now = Instant::now();
         let mut wait = until.saturating_duration_since(now);
         if let Some(Reverse((due, ..))) = self.due.peek() {
