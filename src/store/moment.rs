@@ -87,8 +87,12 @@ impl Moments {
             let sql = format!("UPDATE {table} SET {column} = {column} + ?1 WHERE {column} >= ?2");
             connection.execute(&sql, [by_ms, stored_ms])?;
         }
-        // Older boots' waits are included: they were brought into this boot's time when the work began.
-        connection.execute("UPDATE dispatch SET next_ms = next_ms + ?1 WHERE state = 'due'", [by_ms])?;
+        // Older boots' waits are included: they were brought into this boot's time when the work began. So is what somebody
+        // tries: given back after a crash, it is due as before. Each has its own index.
+        for state in ["due", "leased"] {
+            connection
+                .execute(&format!("UPDATE dispatch SET next_ms = next_ms + ?1 WHERE state = '{state}'"), [by_ms])?;
+        }
         connection.execute("UPDATE boot SET offset_ms = ?1 WHERE id = 1", [new_ms])?;
         Ok(new_ms)
     }
