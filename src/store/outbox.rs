@@ -167,7 +167,6 @@ impl Store {
             .submit(settling(Durability::Deferred), move |connection, now| {
                 for (held, settlement) in &work {
                     settle_one(connection, held, settlement, now)?;
-                    refresh_status(connection, held.delivery, now)?;
                 }
                 Ok(())
             })
@@ -208,6 +207,7 @@ impl Held {
     }
 }
 
+/// Settles one, where it is still this claim's to settle.
 pub(super) fn settle_one(
     connection: &Connection,
     held: &Held,
@@ -243,12 +243,14 @@ pub(super) fn settle_one(
             return Ok(());
         }
     };
+    // Who comes too late changes nothing: the router may have said something else about the delivery since.
     if changed == 0 {
         return Ok(());
     }
     if outcome != "retry" {
         promote(connection, held.id)?;
     }
+    refresh_status(connection, held.delivery, now)?;
     note_attempt(connection, held, outcome, answer, now)
 }
 
@@ -365,12 +367,12 @@ fn holding_up(connection: &Connection, sink: &str) -> rusqlite::Result<Option<i6
         .optional()
 }
 
-/// What is due behind one of a subject, oldest first.
+/// What is due behind one of a subject, oldest first. What somebody still holds of a bundle is not.
 fn followers(connection: &Connection, sink: &str, head: &Ready, count: usize) -> rusqlite::Result<Vec<Ready>> {
     let Some(subject) = &head.subject else { return Ok(Vec::new()) };
     connection
         .prepare_cached(&format!(
-            "SELECT id, claims, channel, subject, digest {OPEN} AND behind = 1 ORDER BY id LIMIT ?3"
+            "SELECT id, claims, channel, subject, digest {OPEN} AND behind = 1 AND state = 'due' ORDER BY id LIMIT ?3"
         ))?
         .query_map(params![sink, subject, i64::try_from(count).unwrap_or(i64::MAX)], read_ready)?
         .collect()
