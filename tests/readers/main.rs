@@ -10,4 +10,5 @@ mod pack;
 
 mod corpus;
 mod properties;
+mod server;
 mod streams;
