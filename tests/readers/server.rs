@@ -312,7 +312,7 @@ fn judge(talk: &Talk, verdict: &Outcome, may_be_late: bool) -> Option<usize> {
         Outcome::Refused(refusal) => (None, Some(refusal.status)),
         Outcome::Complete(head, ..) => (Some(head), Some(200)),
     };
-    let expects_continue = head.map_or(true, |head| head.expects_continue);
+    let expects_continue = head.is_none_or(|head| head.expects_continue);
     let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
     let answer = answer.strip_prefix(interim.as_slice()).filter(|_| expects_continue).unwrap_or(answer);
     let sent = || talk.sent.escape_ascii();

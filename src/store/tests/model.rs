@@ -28,7 +28,7 @@ struct Name {
 }
 
 /// In an ordinary run.
-const CASES: u32 = 48;
+const CASES: u32 = 24;
 /// Making one small that has failed takes no longer, milliseconds.
 const SHRINK_MS_MAX: u32 = 120_000;
 

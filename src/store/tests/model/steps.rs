@@ -151,7 +151,7 @@ pub(super) enum Set {
 }
 
 /// In one sequence.
-const PASSAGES_MAX: usize = 60;
+const PASSAGES_MAX: usize = 40;
 const DELAYS_MS: &[i64] = &[0, 0, 1_000, 60_000, 7_200_000];
 
 fn outcome() -> impl Strategy<Value = Outcome> {
