@@ -217,6 +217,13 @@ use_board() {
 # The commit that is checked out, or nothing where there is no git.
 git_revision() { [ ! -e "$root/.git" ] || git -C "$root" rev-parse --verify --quiet HEAD 2>/dev/null || true; }
 
+# The time of that commit, or nothing where something was changed since: what is made from a commit bears this time, so
+# that it is the same whenever and wherever it is made.
+commit_time() {
+    [ -n "$(git_revision)" ] && [ -z "$(git -C "$root" status --porcelain --untracked-files=no)" ] || return 0
+    git -C "$root" log -1 --format=%ct
+}
+
 # ---- Python and Node ---------------------------------------------------------------------------------------------
 
 # What the official SDKs of the providers run in.
