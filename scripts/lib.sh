@@ -239,3 +239,15 @@ need_sdk_tools() {
     [ "${#wanted[@]}" = 0 ] && return
     apt_install "${wanted[@]}" && has_python && have npm
 }
+
+# ---- without a network -------------------------------------------------------------------------------------------
+
+# Sets `cut_off`, the command that runs another one without any network, loopback included. False where there is none.
+find_cut_off() {
+    have unshare || return 1
+    cut_off=(unshare --net)
+    "${cut_off[@]}" true 2>/dev/null && return
+    # As somebody who is root only inside.
+    cut_off=(unshare --user --map-root-user --net)
+    "${cut_off[@]}" true 2>/dev/null
+}

@@ -6,13 +6,14 @@
 # sources hold the texts. Ends with 1 when a package has no text, so that none is forgotten.
 #
 #     --help    this text
-import json
 import pathlib
 import re
-import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Nothing is left beside the sources.
+sys.dont_write_bytecode = True
+from packed import ROOT, fail, help_asked, linked  # noqa: E402
+
 # Not COPYING where there is a LICENSE: beside zstd's BSD licence stands the GPL, which one may choose and need not.
 NAMES = ("LICENSE*", "LICENCE*", "license*", "UNLICENSE*", "NOTICE*")
 # Sources of another language that these packages bring along, in folders of their own.
@@ -31,34 +32,6 @@ THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLI
 WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
 COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
 OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE."""
-
-
-def fail(what, *remedies):
-    print(f"package-licences.py: {what}", file=sys.stderr)
-    for remedy in remedies:
-        print(f"    {remedy}", file=sys.stderr)
-    sys.exit(1)
-
-
-def cargo(*arguments):
-    result = subprocess.run(["cargo", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=False)
-    if result.returncode != 0:
-        fail(f"cargo {arguments[0]} failed", "Its words stand above.")
-    return result.stdout.decode()
-
-
-def linked(target):
-    """What is linked into the binary: no tools of the build, no macros, only this target's."""
-    listing = cargo("tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target, "--features", "rppal",
-                    "--prefix", "none", "--format", "{p}")
-    wanted = {tuple(line.split()[:2]) for line in listing.splitlines() if line}
-    metadata = json.loads(cargo("metadata", "--locked", "--format-version", "1", "--features", "rppal",
-                                "--filter-platform", target))
-    found = [package for package in metadata["packages"] if (package["name"], "v" + package["version"]) in wanted]
-    if len({(package["name"], package["version"]) for package in found}) != len(wanted):
-        fail("cargo tree and cargo metadata name different packages")
-    return sorted((package for package in found if package["name"] != "hookbell"),
-                  key=lambda package: (package["name"], package["version"]))
 
 
 def texts(package):
@@ -101,11 +74,7 @@ def from_expression(package):
 
 
 def main():
-    if sys.argv[1:] in (["--help"], ["-h"]):
-        lines = pathlib.Path(__file__).read_text(encoding="utf-8").splitlines()[1:]
-        for line in lines[:next(at for at, line in enumerate(lines) if not line.startswith("#"))]:
-            print(line.removeprefix("#").removeprefix(" "))
-        return
+    help_asked(__file__)
     if len(sys.argv) != 3:
         fail("two arguments are needed", "Type: scripts/package-licences.py --help")
     target, folder = sys.argv[1], pathlib.Path(sys.argv[2])
