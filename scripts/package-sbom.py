@@ -18,7 +18,6 @@ import os
 import pathlib
 import re
 import sys
-import tomllib
 import uuid
 
 # Nothing is left beside the sources.
@@ -82,9 +81,10 @@ def library(name, version, purl, licence, repository, sha256=None, properties=No
 
 def checksums():
     """What Cargo.lock holds of each package: (name, version) → SHA-256."""
-    with open(ROOT / "Cargo.lock", "rb") as file:
-        packages = tomllib.load(file)["package"]
-    return {(package["name"], package["version"]): package.get("checksum") for package in packages}
+    lock = (ROOT / "Cargo.lock").read_text(encoding="utf-8")
+    # As cargo writes it; Python 3.10 has no reader of TOML.
+    found = re.findall(r'^name = "(.+)"\nversion = "(.+)"\nsource = ".+"\nchecksum = "([0-9a-f]{64})"$', lock, re.MULTILINE)
+    return {(name, version): checksum for name, version, checksum in found}
 
 
 def purl_of(package):

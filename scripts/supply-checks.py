@@ -30,6 +30,7 @@ NETWORK = r"""
     \b(?: std::net | core::net | TcpStream | TcpListener | UdpSocket | ToSocketAddrs | UnixStream
         | (?: reqwest | ureq | hyper | attohttpc | minreq | isahc | socket2 | git2 | gix )::
         | curl | wget | aria2c | Invoke-WebRequest | git\ (?: clone | fetch | pull | submodule ) | rsync )\b
+    | "(?: clone | fetch | pull | submodule )"
 """
 WORDS = re.compile(NETWORK, re.VERBOSE)
 # Libraries and macros show addresses in their documentation. A build script has no reader.
@@ -121,6 +122,15 @@ def without_comments(text):
     return re.sub(r"(?<!:)//[^\n]*", " ", text)
 
 
+def allowed_scripts():
+    """Whom deny.toml allows a build script."""
+    match = re.search(r"^allow-build-scripts = \[(.*?)^\]", (ROOT / "deny.toml").read_text(encoding="utf-8"),
+                      re.DOTALL | re.MULTILINE)
+    if match is None:
+        fail("deny.toml has no allow-build-scripts")
+    return re.findall(r'^\s*"([^"]+)"', match.group(1), re.MULTILINE)
+
+
 def builds():
     """What of all that runs during a build has words that reach the network."""
     known = metadata("--filter-platform", PI)
@@ -151,6 +161,10 @@ def builds():
     if gone:
         fail("ALLOWED in scripts/supply-checks.py names what no longer is:", *map(str, gone), "Take it out.")
     names = sorted(package["name"] for package in scripts)
+    idle = sorted(set(allowed_scripts()) - set(names))
+    if idle:
+        fail("deny.toml allows these a build script, and they have none:", *idle,
+             "Take them out of allow-build-scripts: who gets one again shall be looked at.")
     print(f"{len(names)} build scripts: {', '.join(names)}")
     print(f"{len(files)} files of {len({package for package, _ in files.values()})} packages run during a build; none reaches the network")
 
