@@ -5,6 +5,7 @@
 
 mod address;
 mod control;
+mod damage;
 mod panel;
 mod recovery;
 mod sinks;
@@ -36,7 +37,7 @@ use crate::{
     http::{Client, Limits, Listener, Running, Server},
     meters::Meters,
     panel::Live,
-    store::{Portion, Role, RoleLock, Store, StoreError, StoreThreads, WaitsMax},
+    store::{self, Portion, Role, RoleLock, Store, StoreError, StoreThreads, WaitsMax},
     systemd,
     threads::{self, Stop, Wake},
     time::{Clock, SystemClock},
@@ -97,8 +98,24 @@ pub enum Ending {
     Signal(i32),
     /// A thread that should have lived on has ended.
     Thread(String),
+    /// The database is marked as damaged: whoever starts next sets it aside.
+    Damaged,
     /// Whoever holds [`Daemon::ender`] has had enough.
     Asked,
+}
+
+impl Ending {
+    /// Whether it is a good one.
+    ///
+    /// # Errors
+    /// What has happened, in words.
+    pub fn judged(self) -> Result<(), String> {
+        match self {
+            Ending::Signal(_) | Ending::Asked => Ok(()),
+            Ending::Damaged => Err("the database is damaged: the next start sets it aside".to_owned()),
+            Ending::Thread(name) => Err(format!("the thread {name} has ended unexpectedly")),
+        }
+    }
 }
 
 /// Everything that runs.
@@ -146,12 +163,15 @@ impl Daemon {
             }
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (store, store_threads) =
-            Store::open(path, settings.store.free_bytes_min, clock.clone()).map_err(StartError::Store)?;
-        let tell = ended.clone();
+        let (store, store_threads) = damage::open(settings, roles, &clock).map_err(StartError::Store)?;
+        let (tell, database) = (ended.clone(), path.clone());
         store_threads.when_ended(move || {
+            let ending = match store::is_marked(&database) {
+                true => Ending::Damaged,
+                false => Ending::Thread("writer".to_owned()),
+            };
             // Nobody listens any more once the daemon itself is stopping.
-            let _ = tell.send(Ending::Thread("writer".to_owned()));
+            let _ = tell.send(ending);
         });
         let mut daemon = Daemon {
             threads: Vec::new(),

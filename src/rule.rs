@@ -132,6 +132,7 @@ const OWN_KINDS: &[&str] = &[
     "hookbell_sink_failing",
     "hookbell_undelivered",
     "hookbell_disk_trouble",
+    "hookbell_database_damaged",
     "hookbell_clock_wrong",
     "hookbell_tunnel_down",
     "hookbell_not_reconciled",

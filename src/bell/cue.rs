@@ -187,6 +187,7 @@ const DEFAULTS: &[Row] = &[
     ("hookbell_sink_down", "red", 400, 200, 2, "d=8,o=5,b=180:e,c", 6),
     ("hookbell_tunnel_down", "red", 400, 200, 2, "d=8,o=5,b=180:g,c", 6),
     ("hookbell_disk_trouble", "red", 400, 200, 3, "d=8,o=5,b=180:a,c", 6),
+    ("hookbell_database_damaged", "red", 400, 200, 3, "d=8,o=5,b=180:a,d", 6),
     ("hookbell_undelivered", "red", 400, 200, 2, "d=8,o=5,b=180:d,c", 6),
     ("hookbell_sink_failing", "red", 300, 200, 2, "d=8,o=5,b=200:e,c", 5),
     ("hookbell_source_failing", "red", 300, 200, 2, "d=8,o=5,b=200:f,c", 5),

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
-    Failure, Global, print_json, print_line, source_named, story,
+    Failure, Global, import, print_json, print_line, source_named, story,
     table::{self, printable},
     versions,
 };
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The last writes of a command get this long.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What `recheck` says of a delivery whose source is gone from the configuration.
 const NOT_CONFIGURED: &str = "not configured any more";
@@ -64,6 +64,15 @@ Examples:
   hookbell deliveries requeue 17
   hookbell deliveries requeue --status dead_letter --since 3d")]
     Requeue(Again),
+    /// Take in the deliveries of another database: of a damaged one that was set aside, or of a backup
+    #[command(after_help = "\
+Example:
+  hookbell deliveries import /var/lib/hookbell/hookbell.db.damaged-20261127T191502123Z
+
+The service may run. What is here already is left alone, so a second time brings nothing. What was done with there is
+stored and not told again; what was still under way is handled now, and where several were to hear of it some may hear
+of it twice. What cannot be read is passed over, and said. FILE is never changed.")]
+    Import(import::Arguments),
 }
 
 #[derive(clap::Args, Debug)]
@@ -188,9 +197,12 @@ pub(super) fn deliveries(global: &Global, command: &Command) -> Result<(), Failu
         return recheck(&global.load()?.settings, arguments);
     }
     let settings = global.load_for_reading()?;
+    if let Command::Import(arguments) = command {
+        return import::import(&settings, arguments);
+    }
     let reader = Reader::open(&settings.store.path)?;
     match command {
-        Command::Recheck(_) => Ok(()),
+        Command::Recheck(_) | Command::Import(_) => Ok(()),
         Command::Replay(arguments) => again(&settings, &reader, arguments, "replayed", Store::replay),
         Command::Requeue(arguments) => again(&settings, &reader, arguments, "requeued", Store::requeue),
         Command::List(arguments) => list(&reader, arguments),

@@ -161,10 +161,7 @@ fn show(arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
     shown
         .map_err(|_| Failure::Failed("the screen has panicked".to_owned()))?
         .map_err(|error| Failure::Failed(format!("cannot write to the terminal: {error}")))?;
-    match ending {
-        Ending::Thread(name) => Err(Failure::Failed(format!("the thread {name} has ended unexpectedly"))),
-        Ending::Signal(_) | Ending::Asked => Ok(()),
-    }
+    ending.judged().map_err(Failure::Failed)
 }
 
 fn heading(arguments: &Arguments, door: &str, panel: Option<String>) -> [String; 2] {

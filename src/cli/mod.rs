@@ -11,6 +11,7 @@ mod desk_screen;
 mod doctor;
 mod explain;
 mod github;
+mod import;
 mod init;
 mod run;
 mod secret;

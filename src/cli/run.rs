@@ -113,11 +113,7 @@ fn until_the_end(daemon: Daemon) -> Result<(), Failure> {
         log::info!("stopping signal={signal}");
     }
     daemon.stop();
-    match ending {
-        Ending::Signal(_) | Ending::Asked => {
-            log::info!("stopped");
-            Ok(())
-        }
-        Ending::Thread(name) => Err(Failure::Failed(format!("the thread {name} has ended unexpectedly"))),
-    }
+    ending.judged().map_err(Failure::Failed)?;
+    log::info!("stopped");
+    Ok(())
 }

@@ -9,14 +9,14 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Daemon, StartError};
+use super::{Daemon, Ending, StartError};
 use crate::{
     bell::Bell,
     config::Settings,
     door::Counters,
     panel::Address,
     recover::Reports,
-    store::Store,
+    store::{self, Store},
     threads::Wake,
     tunnel::Tunnel,
     work::{
@@ -77,6 +77,15 @@ impl Daemon {
 
     /// A control socket is a convenience: without it everything works on, and it says so.
     fn listen_for_control(&mut self, path: PathBuf, serve: Serve, lost: &str) {
+        let (ended, database) = (self.ended.clone(), self.store.path().to_owned());
+        let serve = Box::new(move |request| {
+            // Nobody is ended by a word alone: the mark stands in the database's own folder.
+            if request == Request::MakeWay && store::is_marked(&database) {
+                // Nobody listens any more once the daemon itself is stopping.
+                let _ = ended.send(Ending::Damaged);
+            }
+            serve(request)
+        });
         match Control::bind(path.clone(), serve) {
             Ok((control, control_stop)) => match self.spawn("control", move || control.run()) {
                 Ok(()) => self.control = Some(control_stop),

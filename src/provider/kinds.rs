@@ -81,6 +81,7 @@ const MEANINGS: &[(&str, Severity)] = &[
     ("hookbell_sink_failing", Warning),
     ("hookbell_undelivered", Failure),
     ("hookbell_disk_trouble", Failure),
+    ("hookbell_database_damaged", Failure),
     ("hookbell_clock_wrong", Warning),
     ("hookbell_tunnel_down", Failure),
     ("hookbell_not_reconciled", Warning),

@@ -93,6 +93,7 @@ const KINDS: &[(&str, &str, &str, &str, By)] = &[
     ("hookbell_sink_failing", "🩹", "A sink keeps failing", "sinks failing", By::Title),
     ("hookbell_undelivered", "🐌", "Deliveries are late", "times deliveries were late", By::Title),
     ("hookbell_disk_trouble", "💾", "It cannot be stored", "troubles with the disk", By::Title),
+    ("hookbell_database_damaged", "🏚\u{fe0f}", "The database is damaged", "damaged databases", By::Title),
     ("hookbell_clock_wrong", "⏰", "The clock is wrong", "times the clock was wrong", By::Title),
     ("hookbell_tunnel_down", "🚇", "The tunnel is down", "times the tunnel was down", By::Title),
     ("hookbell_not_reconciled", "🔎", "Something may be missing", "times something might be missing", By::Title),

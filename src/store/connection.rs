@@ -199,10 +199,11 @@ fn open_error(path: &Path, cause: &rusqlite::Error) -> StoreError {
             format!("{cause}; the file and its directory must be writable by this user")
         }
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            format!(
-                "{cause}; the file is damaged or not ours: bring back a backup by `hookbell restore FILE`, or move it \
-                 aside and start again"
-            )
+            let why = format!(
+                "{cause}; the file is damaged or not ours: the service sets it aside when it starts and begins a new one; bring \
+                 back a backup by `hookbell restore FILE`, or move it aside yourself"
+            );
+            return StoreError::Damaged { path: path.to_owned(), why };
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             format!("{cause}; another program holds it")

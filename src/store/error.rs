@@ -14,6 +14,13 @@ pub enum StoreError {
         /// The cause and the remedy.
         why: String,
     },
+    /// The database file is damaged, or marked as such.
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// The cause and the remedy.
+        why: String,
+    },
     /// Another process does what we would do.
     Held {
         /// The database file.
@@ -81,6 +88,17 @@ impl StoreError {
         )
     }
 
+    /// Whether it says that the database file is damaged.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StoreError::Damaged { .. } => true,
+            StoreError::Database { cause, .. } => {
+                matches!(cause.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+            }
+            _ => false,
+        }
+    }
+
     fn remedy(&self) -> Option<&'static str> {
         let StoreError::Database { cause, .. } = self else { return None };
         match cause.sqlite_error_code()? {
@@ -92,7 +110,7 @@ impl StoreError {
                 Some("the file and its directory must be writable by the user that runs hookbell")
             }
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-                Some("the file is damaged or not a database; `hookbell restore` brings back a backup")
+                Some("the file is damaged; the service sets it aside and begins a new one")
             }
             _ => None,
         }
@@ -102,7 +120,9 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Open { path, why } => write!(f, "cannot open the database {}: {why}", path.display()),
+            StoreError::Open { path, why } | StoreError::Damaged { path, why } => {
+                write!(f, "cannot open the database {}: {why}", path.display())
+            }
             StoreError::Held { path, who } => write!(f, "{who} for {}; stop that one first", path.display()),
             StoreError::Database { attempted, cause } => {
                 write!(f, "cannot {attempted}: {cause}")?;

@@ -64,7 +64,7 @@ pub(super) fn check_not_newer(version: i64, path: &Path) -> Result<(), StoreErro
     }
 }
 
-fn newer(version: i64, path: &Path) -> StoreError {
+pub(super) fn newer(version: i64, path: &Path) -> StoreError {
     StoreError::Open {
         path: path.to_owned(),
         why: format!(

@@ -9,8 +9,10 @@ mod backup;
 mod body;
 mod checkpoint;
 mod connection;
+mod damage;
 mod error;
 mod flash;
+mod import;
 mod inbox;
 mod installation;
 mod latch;
@@ -45,8 +47,10 @@ use rusqlite::{Connection, OptionalExtension};
 pub use self::{
     again::BATCH as AGAIN_BATCH,
     backup::{Contents, backup},
+    damage::{Aside, is_marked, lying_aside, mark, set_aside},
     error::StoreError,
     flash::{Counted, Flash, written as written_bytes},
+    import::Imported,
     inbox::{Accepted, Arrival, Decision, Routable, Routed, Unrouted},
     lock::{Role, RoleLock},
     look::{Choice, EventRow, Lately, Page, RuleHits, SinkTally, SourceTally},
@@ -128,6 +132,15 @@ impl Status {
     }
 }
 
+/// What the writer does when SQLite says that the file is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnDamage {
+    /// Whoever asked is told, and the next job is tried.
+    Tell,
+    /// The file is marked, and the writer ends.
+    MarkAndEnd,
+}
+
 /// The database of a running process: a handle that all threads share.
 #[derive(Clone)]
 pub struct Store {
@@ -138,6 +151,7 @@ pub struct Store {
     meter: Arc<flash::Meter>,
     own_key: Secret,
     newest: Timestamp,
+    damage: Arc<Mutex<Option<String>>>,
     arrivals: inbox::Arrivals,
     free_bytes_min: u64,
     room: Arc<Mutex<Option<(Instant, u64)>>>,
@@ -157,7 +171,15 @@ impl Store {
     /// # Errors
     /// When the file cannot be opened, is damaged, is from a newer version, or cannot promise durability.
     pub fn open(path: &Path, free_bytes_min: u64, clock: Arc<dyn Clock>) -> Result<(Store, StoreThreads), StoreError> {
-        Store::open_at(path, free_bytes_min, clock, checkpoint::Pace::NORMAL)
+        Store::open_at(path, free_bytes_min, clock, checkpoint::Pace::NORMAL, OnDamage::Tell)
+    }
+
+    /// The same for a service, which does not go on with a database that proves to be damaged: the writer marks it and ends.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn serve(path: &Path, free_bytes_min: u64, clock: Arc<dyn Clock>) -> Result<(Store, StoreThreads), StoreError> {
+        Store::open_at(path, free_bytes_min, clock, checkpoint::Pace::NORMAL, OnDamage::MarkAndEnd)
     }
 
     fn open_at(
@@ -165,8 +187,15 @@ impl Store {
         free_bytes_min: u64,
         clock: Arc<dyn Clock>,
         pace: checkpoint::Pace,
+        on_damage: OnDamage,
     ) -> Result<(Store, StoreThreads), StoreError> {
         let written = flash::written();
+        if is_marked(path) {
+            return Err(StoreError::Damaged {
+                path: path.to_owned(),
+                why: "it is marked as damaged; start the service, which sets it aside and begins a new one".to_owned(),
+            });
+        }
         let connection = connection::writing(path)?;
         let attempt = StoreError::database("prepare the database");
         let installation = installation::Installation::open(&connection).map_err(&attempt)?;
@@ -176,10 +205,13 @@ impl Store {
             why: "its own key is empty; remove it: DELETE FROM meta WHERE key = 'own_key'".to_owned(),
         })?;
         let newest = newest(&connection).map_err(&attempt)?;
+        let damage = damage::found(&connection).map_err(&attempt)?;
         let meter = Arc::new(flash::Meter::new(clock.clone(), newest, written));
         let moments = moment::Moments::open(&connection, clock).map_err(&attempt)?;
         let shared = writer::Shared::new();
-        let writer = writer::Writer::new(connection, moments, shared.clone(), meter.clone()).map_err(&attempt)?;
+        let marks = (on_damage == OnDamage::MarkAndEnd).then(|| path.to_owned());
+        let writer =
+            writer::Writer::new(connection, moments, shared.clone(), meter.clone(), marks).map_err(&attempt)?;
         let checkpointing = connection::checkpointing(path)?;
         let no_thread = |error: std::io::Error| StoreError::Open {
             path: path.to_owned(),
@@ -212,6 +244,7 @@ impl Store {
             meter,
             own_key,
             newest,
+            damage: Arc::new(Mutex::new(damage)),
             arrivals: inbox::Arrivals::default(),
             free_bytes_min,
             room: Arc::default(),

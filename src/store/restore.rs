@@ -19,7 +19,7 @@ use super::{
     backup::{Contents, inspect, make_partial, sync_directory},
     beside,
     connection::BUSY_TIMEOUT,
-    directory_of, flash, inbox,
+    damage, directory_of, flash, inbox,
     installation::Installation,
     lock::lock_path,
     migrate, outbox,
@@ -85,6 +85,8 @@ pub(super) fn restore_in_steps(
     copy.set_permissions(mode).and_then(|()| copy.sync_all()).map_err(|error| failed(error.to_string()))?;
     after(Step::Prepared);
 
+    // What waits to be set aside goes its own way, also where that was begun and not ended.
+    let damaged = if damage::is_marked(database) { Some(damage::set_aside(database, now)?) } else { None };
     let present = close_off(database).map_err(&failed)?;
     after(Step::Closed);
     let set_aside = set_aside(database, now, present.is_some()).map_err(&failed)?;
@@ -100,7 +102,7 @@ pub(super) fn restore_in_steps(
     sync_directory(directory_of(database)).map_err(&failed)?;
     after(Step::Replaced);
     drop((present, locks));
-    Ok(Restored { contents, set_aside })
+    Ok(Restored { contents, set_aside: set_aside.or(damaged) })
 }
 
 fn open_backup(backup: &Path) -> Result<File, String> {
@@ -222,11 +224,26 @@ fn close_off(database: &Path) -> Result<Option<Connection>, String> {
     }
 }
 
+/// A time as part of a file's name.
+pub(super) fn stamp(time: Timestamp) -> String {
+    time.to_string().chars().filter(|c| c.is_ascii_alphanumeric()).collect()
+}
+
+/// Gives the files beside a database, those that there are, their places beside `aside`.
+pub(super) fn move_beside(database: &Path, aside: &Path) -> io::Result<()> {
+    for ending in ENDINGS {
+        match fs::rename(beside(database, ending), beside(aside, ending)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Gives what is there a second name; the first stays until the copy takes it. A damaged database loses the files beside
 /// it first, which must not meet the copy.
 fn set_aside(database: &Path, now: Timestamp, is_whole: bool) -> Result<Option<PathBuf>, String> {
-    let time: String = now.to_string().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
-    let aside = beside(database, &format!(".before-restore-{time}"));
+    let aside = beside(database, &format!(".before-restore-{}", stamp(now)));
     let told = |error: io::Error| format!("the present database cannot be set aside as {}: {error}", aside.display());
     let is_there = match fs::hard_link(database, &aside) {
         Ok(()) => true,
@@ -234,12 +251,7 @@ fn set_aside(database: &Path, now: Timestamp, is_whole: bool) -> Result<Option<P
         Err(error) => return Err(told(error)),
     };
     if !is_whole {
-        for ending in ENDINGS {
-            match fs::rename(beside(database, ending), beside(&aside, ending)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(told(error)),
-                _ => {}
-            }
-        }
+        move_beside(database, &aside).map_err(told)?;
     }
     sync_directory(directory_of(database))?;
     Ok(is_there.then_some(aside))

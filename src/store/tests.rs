@@ -4,6 +4,7 @@ mod by_request;
 mod callers;
 mod card;
 mod copies;
+mod damage;
 mod model;
 mod notes;
 mod outbox_order;

@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -12,7 +13,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{StoreError, checkpoint, flash::Meter, moment::Moments};
+use super::{StoreError, checkpoint, damage, flash::Meter, moment::Moments};
 use crate::{
     threads::{Wake, lock},
     time::Timestamp,
@@ -331,6 +332,10 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     meter: Arc<Meter>,
     is_synced: bool,
+    /// The database that is marked when it proves to be damaged; then this thread ends. Each job's owner is told where
+    /// nobody serves.
+    marks: Option<PathBuf>,
+    has_marked: bool,
     /// The log's size at which the writer does a checkpoint itself.
     forced_at_bytes: u64,
 }
@@ -341,6 +346,7 @@ impl Writer {
         moments: Moments,
         shared: Arc<Shared>,
         meter: Arc<Meter>,
+        marks: Option<PathBuf>,
     ) -> rusqlite::Result<Writer> {
         let hooked = shared.clone();
         let page_bytes: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -353,12 +359,15 @@ impl Writer {
             }
             Ok(())
         }))?;
-        Ok(Writer { connection, moments, shared, meter, is_synced: true, forced_at_bytes: CHECKPOINT_FORCED_BYTES })
+        let (forced_at_bytes, is_synced, has_marked) = (CHECKPOINT_FORCED_BYTES, true, false);
+        Ok(Writer { connection, moments, shared, meter, is_synced, marks, has_marked, forced_at_bytes })
     }
 
-    /// Works until told to stop and the queue is empty.
+    /// Works until told to stop and the queue is empty, or until the database proves to be damaged.
     pub(super) fn run(mut self) {
-        while let Some(batch) = self.next_batch() {
+        while !self.has_marked
+            && let Some(batch) = self.next_batch()
+        {
             let now_ms = i64::try_from(self.shared.started.elapsed().as_millis()).unwrap_or(i64::MAX);
             self.shared.busy_since_ms.store(now_ms, Ordering::Relaxed);
             self.commit_or_halve(batch);
@@ -393,13 +402,31 @@ impl Writer {
         let has_written = self.connection.total_changes() != changes_before;
         match result {
             Ok(()) => self.release(batch, Ok(()), has_written),
-            Err(error) if batch.len() == 1 || error.is_environmental() => self.release(batch, Err(error), has_written),
+            Err(error) if batch.len() == 1 || error.is_environmental() => {
+                if error.is_damage() {
+                    self.mark(&error);
+                }
+                self.release(batch, Err(error), has_written);
+            }
             Err(_) => {
                 batch.sort_by_key(|job| job.terms.class == Class::Accept);
                 let second = batch.split_off(batch.len() / 2);
                 self.commit_or_halve(batch);
                 self.commit_or_halve(second);
             }
+        }
+    }
+
+    /// Whatever is written to a damaged file may be lost in it: who serves ends here, and the next process begins a new one.
+    fn mark(&mut self, error: &StoreError) {
+        let Some(database) = self.marks.take() else { return };
+        self.has_marked = true;
+        match damage::mark(&database, self.moments.now(None)) {
+            Ok(aside) => log::error!(
+                "{error}: this process ends, and the next one keeps the file as {} and begins a new one",
+                aside.display()
+            ),
+            Err(unmarked) => log::error!("{error}: this process ends; {unmarked}"),
         }
     }
 

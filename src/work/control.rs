@@ -70,6 +70,8 @@ pub enum Request {
     Reconcile,
     /// How the process is.
     Status,
+    /// The database is marked as damaged: end, so that the other half of the split form can set it aside.
+    MakeWay,
     /// Which secrets a source accepts at the moment; before that is told, its files are looked at. The answer has
     /// `source`, `secrets` (their fingerprints, in their order) and `faults` (what of its files will not do).
     Secrets {
@@ -279,6 +281,8 @@ impl Worker {
                 }
             },
             Request::Status => (self.status)(),
+            // Whoever runs the process answers before it comes here.
+            Request::MakeWay => json!({ "ok": true }),
             Request::Secrets { source, accept } => match &self.secrets {
                 Some(secrets) => secrets(&source, accept),
                 None => json!({ "error": NO_DOOR }),

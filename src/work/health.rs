@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     config::{self, Settings},
     event::Severity,
-    store::{Lately, QueueCount, SinkTally, SourceTally},
+    store::{Aside, Lately, QueueCount, SinkTally, SourceTally},
     time::Timestamp,
 };
 
@@ -60,6 +60,10 @@ pub struct Seen {
     pub listening_for: Option<Duration>,
     /// What is wrong with storing.
     pub storage: Option<String>,
+    /// What a check of the database has found.
+    pub damage: Option<String>,
+    /// Damaged databases that lie beside it.
+    pub lying_aside: Vec<Aside>,
     /// Free bytes of the database's disk.
     pub free_bytes: Option<u64>,
     /// The clock cannot be right.
@@ -219,6 +223,7 @@ pub fn judge(terms: &Terms, seen: &Seen, before: &[Problem], now: Timestamp) -> 
         let (what, remedy) = trouble.rsplit_once("; ").unwrap_or((trouble, "make room, or look at the disk"));
         found.add("hookbell_disk_trouble", "disk", Severity::Failure, format!("cannot store: {what}"), remedy, None);
     }
+    damage_problems(&mut found, seen);
     for sink in &sinks {
         sink_problem(&mut found, sink);
     }
@@ -323,6 +328,26 @@ impl Found<'_> {
     /// What was added last is explained by something else: it is not told of, and not over.
     fn set_aside(&mut self) {
         self.explained.extend(self.problems.pop());
+    }
+}
+
+/// The database itself, and those that were and lie beside it.
+fn damage_problems(found: &mut Found<'_>, seen: &Seen) {
+    const KIND: &str = "hookbell_database_damaged";
+    if let Some(damage) = &seen.damage {
+        let what = format!("the database is damaged: {damage}");
+        let remedy = "`touch hookbell.db.damaged` beside it and a restart set it aside for a new one, whose health says how the \
+                      deliveries come back; `hookbell restore` of a backup keeps it, too";
+        found.add(KIND, "database", Severity::Failure, what, remedy, None);
+    }
+    for Aside { path, since } in &seen.lying_aside {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let what = format!("the database was damaged: it is kept as {name}, and a new one was begun");
+        let remedy = format!(
+            "`hookbell deliveries import {}` brings back what can be read; then move that file away",
+            path.display()
+        );
+        found.add(KIND, &name, Severity::Failure, what, &remedy, Some(*since));
     }
 }
 

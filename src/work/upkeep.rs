@@ -29,7 +29,8 @@ pub struct Upkeep {
 impl Upkeep {
     /// Works until told to stop.
     pub fn run(self) {
-        if self.after_crash {
+        // What was found once is looked for until it is gone.
+        if self.after_crash || self.store.damage().is_some() {
             self.check();
         }
         while !self.stop.is_told() {
@@ -44,18 +45,25 @@ impl Upkeep {
         }
     }
 
+    /// Nobody ends here: what can be written is still written. Where it cannot be, the writer ends the process.
     fn check(&self) {
-        let found = self.store.reader().and_then(|reader| reader.quick_check());
-        match found {
+        let found = match self.store.reader().and_then(|reader| reader.quick_check()) {
             Ok(problems) if problems.is_empty() => {
-                log::info!("checked the database after an unclean stop: it is sound")
+                log::info!("checked the database after an unclean stop: it is sound");
+                None
             }
-            Ok(problems) => log::error!(
-                "the database is damaged: {}; stop hookbell and bring back a backup by `hookbell restore FILE`, which \
-                 keeps this one (without a backup, move the file away: hookbell makes a new one)",
-                problems.join("; ")
-            ),
-            Err(error) => log::error!("the database cannot be checked: {error}"),
+            Ok(problems) => Some(problems.join("; ")),
+            Err(error) if error.is_damage() => Some(error.to_string()),
+            Err(error) => {
+                log::error!("the database cannot be checked: {error}");
+                return;
+            }
+        };
+        if let Some(found) = &found {
+            log::error!("the database is damaged: {found}; `hookbell status` says what to do");
+        }
+        if let Err(error) = self.store.note_damage(found) {
+            log::warn!("cannot note what the check of the database has found: {error}");
         }
     }
 }

@@ -94,7 +94,8 @@ fn heard_before(reader: &Reader, terms: &Terms, lately: &Lately) -> Result<BTree
 pub fn from_database(reader: &Reader, terms: &Terms, now: Timestamp) -> Result<Report, StoreError> {
     let lately = Arc::new(reader.lately(now)?);
     let last_heard = heard_before(reader, terms, &lately)?;
-    let seen = Seen { last_heard, ..look(reader, lately, now)? };
+    let (damage, lying_aside) = (reader.damage()?, reader.lying_aside());
+    let seen = Seen { last_heard, damage, lying_aside, ..look(reader, lately, now)? };
     Ok(health::judge(terms, &seen, &[], now))
 }
 
@@ -226,6 +227,8 @@ impl Watch {
     fn around(&self, now: Timestamp) -> Seen {
         Seen {
             storage: self.store.trouble(),
+            damage: self.store.damage(),
+            lying_aside: store::lying_aside(self.store.path()),
             free_bytes: store::free_bytes(self.store.path()).ok(),
             clock_is_wrong: time::is_plainly_wrong(now, self.store.newest()),
             tunnel: self.tunnel.report(),

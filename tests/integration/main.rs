@@ -11,6 +11,7 @@ mod breaker;
 mod canary;
 mod commands;
 mod crash;
+mod damage;
 mod desk;
 mod doctor;
 mod faults;

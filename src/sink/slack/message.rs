@@ -108,8 +108,8 @@ fn footer(parcels: &[Parcel], when: fn(Timestamp) -> String) -> String {
         let source = mrkdwn::text(&first.event.source, SOURCE_UNITS_MAX);
         // When it was, and for whom it was late that it was not forgotten.
         let when = match first.sent {
-            Some(sent) => format!("{} · pulled in {}", when(sent), when(first.received)),
-            None => when(first.received),
+            Some(sent) if sent != first.received => format!("{} · pulled in {}", when(sent), when(first.received)),
+            _ => when(first.received),
         };
         return format!("{when} · {source} · {}", reference(first));
     }

@@ -79,7 +79,7 @@ fn a_pause_empties_a_large_log_and_leaves_a_small_one_alone() {
         look_again: Duration::from_millis(20),
         small_log_age_max: Duration::from_secs(86_400),
     };
-    fixture.store = Some(Store::open_at(&fixture.path, 0, fixture.clock.clone(), pace).unwrap());
+    fixture.store = Some(Store::open_at(&fixture.path, 0, fixture.clock.clone(), pace, OnDamage::Tell).unwrap());
     fixture.accept("small", "{}");
     let log = || beside(&fixture.path, "-wal").metadata().unwrap().len();
     let log_bytes = fixture.store().shared.log_bytes();
