@@ -56,12 +56,12 @@ pub(super) fn run(connection: &Connection, shared: &Shared, pace: Pace) {
         let is_woken = shared.checkpoint().wait(if is_large { pace.pause } else { pace.look_again });
         let log_bytes = shared.log_bytes();
         if is_woken && log_bytes >= DUE_BYTES {
-            move_pages(connection);
+            move_pages(connection, shared);
             continue;
         }
         let is_pause = !is_woken && shared.commits() == commits;
         let is_old = log_bytes > 0 && emptied.elapsed() >= pace.small_log_age_max;
-        if is_pause && (log_bytes >= LARGE_BYTES || is_old) && empty(connection) {
+        if is_pause && (log_bytes >= LARGE_BYTES || is_old) && empty(connection, shared) {
             shared.log_is_empty();
             emptied = Instant::now();
         }
@@ -69,16 +69,29 @@ pub(super) fn run(connection: &Connection, shared: &Shared, pace: Pace) {
 }
 
 /// Moves what no reader needs, and waits for nobody.
-pub(super) fn move_pages(connection: &Connection) {
+pub(super) fn move_pages(connection: &Connection, shared: &Shared) {
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        shared.note_failure(&error);
         log::warn!("cannot move the write-ahead log into the database: {error}");
     }
 }
 
 /// Moves everything and cuts the log off. Only the cut needs the writer's lock, for an instant: the pages are moved before,
 /// and on this connection nothing waits for a lock. Says whether it was possible.
-pub(super) fn empty(connection: &Connection) -> bool {
-    move_pages(connection);
+pub(super) fn empty(connection: &Connection, shared: &Shared) -> bool {
+    move_pages(connection, shared);
     let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-    is_busy.is_ok_and(|is_busy| !is_busy)
+    is_busy.inspect_err(|error| shared.note_failure(error)).is_ok_and(|is_busy| !is_busy)
+}
+
+/// Moves everything by new writes and a new sync, and lets the next commit begin the log anew. For the writer: it waits for
+/// readers as long as for any lock.
+pub(super) fn begin_anew(connection: &Connection) -> rusqlite::Result<()> {
+    match connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, bool>(0))? {
+        false => Ok(()),
+        true => Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            Some("a reader holds the write-ahead log".to_owned()),
+        )),
+    }
 }

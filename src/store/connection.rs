@@ -19,7 +19,12 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 /// many, so small ones are what a card lives longest with (the table in `checkpoint`). That several share a block of the card
 /// is what the log relies on anyway: its frames are no blocks. A block that the power cut tears holds what was there or what
 /// was to be there, which for the neighbours is the same, and the page itself still stands in the log.
-const PAGE_BYTES: u32 = 1024;
+pub(super) const PAGE_BYTES: u32 = 1024;
+
+/// Pages that a connection which reads or moves them keeps in memory, as SQLite wants it: KiB, negated. What is asked again is
+/// in the system's memory, and there are as many readers as threads that look: at SQLite's own 2 MiB each, what they had looked
+/// at would slowly become half of the process.
+const READ_CACHE: i32 = -512;
 
 /// Opens for writing, creates and migrates when needed.
 pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
@@ -88,6 +93,9 @@ pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
             [],
         )
         .map_err(|cause| open_error(path, &cause))?;
+    // Unless one of its syncs had failed: then the log may have a hole that no sync fills. What it holds is written to the file,
+    // and the next commit begins it anew.
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(|cause| open_error(path, &cause))?;
     if is_new {
         // The file's name must survive a power cut too, not only its content.
         sync_directory(path)?;
@@ -101,6 +109,7 @@ pub(super) fn checkpointing(path: &Path) -> Result<Connection, StoreError> {
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(|cause| open_error(path, &cause))?;
     connection.busy_timeout(Duration::ZERO).map_err(|cause| open_error(path, &cause))?;
+    connection.pragma_update(None, "cache_size", READ_CACHE).map_err(|cause| open_error(path, &cause))?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(|cause| open_error(path, &cause))?;
     Ok(connection)
 }
@@ -130,6 +139,7 @@ pub(super) fn reading(path: &Path) -> Result<Connection, StoreError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "cache_size", READ_CACHE)?;
         connection.set_prepared_statement_cache_capacity(32);
         connection.create_scalar_function(
             "hookbell_text",

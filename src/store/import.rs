@@ -51,14 +51,15 @@ const DELIVERY: [Column; 15] = [
 const STATUS: usize = 4;
 const PROCESSED: usize = 5;
 
-/// Of `body`, in the order of [`INSERT_BODY`]'s parameters.
+/// Of `body`, in the order of [`INSERT_BODY`]'s parameters, and as they stand in a row: whoever skips a large value asks the
+/// pages that say which page follows which, and those may be damaged where the value is not.
 const BODY: [Column; 6] = [
     ("sha256", b'b', ""),
-    ("target", b't', "''"),
     ("headers", b't', ""),
     ("raw_bytes", b'i', ""),
     ("codec", b't', ""),
     ("bytes", b'b', ""),
+    ("target", b't', "''"),
 ];
 
 /// Stores one that is not held: by its identity; where one of the two did not come by itself, by its id alone; without an id, by
@@ -76,7 +77,7 @@ const INSERT: &str =
            WHERE received_ms / 3600000 = ?4 / 3600000 AND body_hash = ?3
              AND source = ?1 AND delivery_id IS NULL AND received_ms = ?4))";
 /// ?7: the delivery.
-const INSERT_BODY: &str = "INSERT INTO body (sha256, target, headers, raw_bytes, codec, bytes, delivery)
+const INSERT_BODY: &str = "INSERT INTO body (sha256, headers, raw_bytes, codec, bytes, target, delivery)
                            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// What came in from another database.
@@ -182,7 +183,7 @@ impl Other {
             Ok((version, of_delivery, of_body, end))
         };
         let (version, of_delivery, of_body, end) = prepare(&opened)
-            .map_err(|cause| failed(format!("{cause}; without its first page nothing of it can be read")))?;
+            .map_err(|cause| failed(format!("{cause}; its first pages, which say where all stands, are gone")))?;
         if version > migrate::VERSION {
             return Err(migrate::newer(version, file));
         }
@@ -262,7 +263,7 @@ impl Other {
 impl Found {
     /// Where it is what was proven, and can be read by the router.
     fn whole(delivery: Vec<Value>, body: Vec<Value>) -> Option<Found> {
-        let [Value::Blob(sha256), _, Value::Text(headers), _, Value::Text(codec), Value::Blob(bytes)] = &body[..]
+        let [Value::Blob(sha256), Value::Text(headers), _, Value::Text(codec), Value::Blob(bytes), _] = &body[..]
         else {
             return None;
         };

@@ -229,7 +229,7 @@ impl Store {
             checkpoint::run(&checkpointing, &for_checkpoints, pace);
             // As the last to close it would do so by itself, but after the count. Where a service goes on, its log does.
             if !is_in_use_by_others(&database) {
-                checkpoint::move_pages(&checkpointing);
+                checkpoint::move_pages(&checkpointing, &for_checkpoints);
             }
             counts.settle_at_end(&checkpointing);
             drop(checkpointing);

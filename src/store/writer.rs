@@ -6,12 +6,12 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::{StoreError, checkpoint, damage, flash::Meter, moment::Moments};
 use crate::{
@@ -88,6 +88,7 @@ pub(super) struct Shared {
     log_bytes: AtomicU64,
     commits: AtomicU64,
     failure: Mutex<Option<String>>,
+    disk_has_failed: AtomicBool,
     checkpoint: Wake,
     ended: Wake,
     when_ended: Mutex<Option<Box<dyn FnOnce() + Send>>>,
@@ -127,6 +128,7 @@ impl Shared {
             log_bytes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             failure: Mutex::default(),
+            disk_has_failed: AtomicBool::new(false),
             checkpoint: Wake::new(),
             ended: Wake::new(),
             when_ended: Mutex::default(),
@@ -219,6 +221,15 @@ impl Shared {
     /// Commits so far.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Notes an error that may be one of the disk. Linux takes what a failed sync should have written for written, and the next
+    /// sync says that all is well: a later commit could stand in the log behind frames that are not on the disk, and a power
+    /// cut would take it with them. So nothing is committed until the log was begun anew.
+    pub(super) fn note_failure(&self, error: &rusqlite::Error) {
+        if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) {
+            self.disk_has_failed.store(true, Ordering::Release);
+        }
     }
 
     /// Whether it shall end.
@@ -436,8 +447,18 @@ impl Writer {
             false => Durability::Deferred,
         };
         self.set_durability(durability).map_err(StoreError::database("set how commits are synced"))?;
+        // Before the jobs run, not after: one that is committed and told otherwise would be held by nobody.
+        if self.shared.disk_has_failed.swap(false, Ordering::AcqRel)
+            && let Err(error) = checkpoint::begin_anew(&self.connection)
+        {
+            self.shared.disk_has_failed.store(true, Ordering::Release);
+            return Err(StoreError::database("begin the write-ahead log anew")(error));
+        }
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::database("begin a transaction"))?;
         let committed = self.run_and_commit(batch);
+        if let Err(StoreError::Database { cause, .. }) = &committed {
+            self.shared.note_failure(cause);
+        }
         if committed.is_err() && !self.connection.is_autocommit() {
             // SQLite rolls back by itself after some errors; where it has not, it must not stay half open.
             if let Err(error) = self.connection.execute_batch("ROLLBACK") {
@@ -518,7 +539,7 @@ impl Writer {
         if log_bytes < CHECKPOINT_FORCED_BYTES {
             self.forced_at_bytes = CHECKPOINT_FORCED_BYTES;
         } else if log_bytes >= self.forced_at_bytes {
-            checkpoint::move_pages(&self.connection);
+            checkpoint::move_pages(&self.connection, &self.shared);
             self.forced_at_bytes = log_bytes.saturating_add(CHECKPOINT_FORCED_BYTES);
         }
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::harness::{Home, Service, slack::Slack};
 
-const PAGE: usize = 4096;
+const PAGE: usize = 1024;
 const HEALTH: &str = "[health]\ntell_after = \"1 s\"\n";
 
 fn said(output: &Output) -> String {

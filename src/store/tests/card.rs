@@ -178,8 +178,9 @@ fn what_a_delivery_costs() {
                 handle_accepted(&fixture, &id);
                 let log_bytes = fixture.store().shared.log_bytes();
                 grown_bytes += log_bytes.saturating_sub(log_before);
-                if number % every == every - 1 && log_bytes >= from_bytes && checkpoint::empty(&emptying) {
-                    fixture.store().shared.log_is_empty();
+                let shared = &fixture.store().shared;
+                if number % every == every - 1 && log_bytes >= from_bytes && checkpoint::empty(&emptying, shared) {
+                    shared.log_is_empty();
                 }
             }
             let after = written();

@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use super::*;
 use crate::store::{
-    connection::BUSY_TIMEOUT,
+    connection::{self, BUSY_TIMEOUT},
     damage::{Step, set_aside_in_steps},
     import::Imported,
 };
 
 const NOW: Timestamp = Timestamp::from_ms(NEW_YEAR_MS);
-const PAGE: usize = 4096;
+const PAGE: usize = connection::PAGE_BYTES as usize;
 
 /// Ends what runs, and leaves a file alone: everything is in it.
 fn close(fixture: &mut Fixture) {
@@ -270,17 +270,17 @@ fn all_that_can_be_read_comes_back_and_a_second_time_nothing() {
     let pages = whole.len() / PAGE;
     let expected = held(&fixture.path);
     let (delivery_root, body_root) = (root(&fixture.path, "delivery"), root(&fixture.path, "body"));
-    let mut lost = 0;
+    let (mut lost, mut described) = (0, 0);
     // Each ninth page; and those from which everything hangs.
     for page in (2..=pages).step_by(9).chain([delivery_root, body_root]) {
         let old = fixture.path.with_file_name(format!("old-{page}.db"));
         fs::write(&old, &whole).unwrap();
         spoil(&old, page);
         let spoiled = fs::read(&old).unwrap();
-        // What SQLite itself can find by one id.
+        // What SQLite itself can find by one id, all of its bytes.
         let readable: BTreeSet<i64> = {
             let database = Connection::open(&old).unwrap();
-            let find = "SELECT length(bytes) + length(source) + length(notes) + length(headers) + length(sha256)
+            let find = "SELECT length(hex(bytes)) + length(source) + length(notes) + length(headers) + length(sha256) + length(target)
                         FROM delivery CROSS JOIN body ON body.delivery = delivery.id WHERE delivery.id = ?1";
             let is_readable = |id: &i64| database.query_row(find, [id], |row| row.get::<_, i64>(0)).is_ok();
             (1..=300).filter(is_readable).collect()
@@ -290,13 +290,26 @@ fn all_that_can_be_read_comes_back_and_a_second_time_nothing() {
             drop(fs::remove_file(beside(&old, ending)));
         }
         let mut new = Fixture::new();
-        let imported = import(&new, &old);
+        let imported = match new.store().import(&old, &|| ()) {
+            Ok(imported) => imported,
+            Err(error) => {
+                // One of those that say where everything stands: twenty kilobytes of text, of a few hundred pages.
+                assert!(readable.is_empty() && error.to_string().contains("first pages"), "{error}");
+                described += 1;
+                continue;
+            }
+        };
         let passed_over: BTreeSet<i64> = imported.unreadable.iter().flat_map(|(from, to)| *from..=*to).collect();
         let brought: BTreeSet<i64> = (1..=300).filter(|id| !passed_over.contains(id)).collect();
         assert_eq!(imported.stored, imported.read, "page {page}");
         assert_eq!(imported.stored, brought.len() as u64, "page {page}: {:?}", imported.unreadable);
-        // A body whose bytes are not what was proven is found by the check of its hash alone.
-        assert!(brought.is_subset(&readable), "page {page}: {:?}", brought.difference(&readable));
+        // A body whose bytes are not what was proven is found by the check of its hash alone. Where the words for another table
+        // are damaged SQLite itself reads nothing.
+        assert!(
+            readable.is_empty() || brought.is_subset(&readable),
+            "page {page}: {:?}",
+            brought.difference(&readable)
+        );
         let missing = readable.difference(&brought).count();
         assert!(missing <= 1, "page {page}: {missing} that can be read are not there: {:?}", imported.unreadable);
         let now_held = held(&new.path);
@@ -312,6 +325,7 @@ fn all_that_can_be_read_comes_back_and_a_second_time_nothing() {
         assert!(!beside(&old, "-wal").exists() && !beside(&old, "-shm").exists(), "page {page}");
     }
     assert!(lost > 0, "no damage did any harm");
+    assert!(described <= 3, "{described} of {pages} pages take everything along");
 
     // A header takes all of it along, which is said with what helps.
     let old = fixture.path.with_file_name("headless.db");
@@ -319,7 +333,7 @@ fn all_that_can_be_read_comes_back_and_a_second_time_nothing() {
     spoil(&old, 1);
     let new = Fixture::new();
     let error = new.store().import(&old, &|| ()).unwrap_err().to_string();
-    assert!(error.contains("first page"), "{error}");
+    assert!(error.contains("first pages"), "{error}");
     // What is cut off is read as far as it goes.
     fs::write(&old, &whole[..pages / 2 * PAGE]).unwrap();
     let imported = import(&new, &old);

@@ -150,8 +150,8 @@ impl Bench {
         let reader = store.reader().unwrap();
         self.open = Some((store, threads, reader));
         self.model.open(&self.clocks.moment());
-        // Opening is a synced commit.
-        self.commits = vec![Commit { log_bytes: self.log_bytes(), states: vec![self.model.clone()] }];
+        // Opening is a synced commit, and all of the log is moved into the file.
+        self.commits = vec![Commit { log_bytes: 0, states: vec![self.model.clone()] }];
     }
 
     fn store(&self) -> &Store {
@@ -508,7 +508,7 @@ impl Bench {
     /// All that is in the log is synced and moved into the file, and the log begins anew with the next commit.
     fn checkpoint(&mut self) {
         let connection = connection::checkpointing(&self.path).unwrap();
-        checkpoint::move_pages(&connection);
+        checkpoint::move_pages(&connection, &self.store().shared);
         drop(connection);
         self.commits = vec![Commit { log_bytes: 0, states: vec![self.model.clone()] }];
         self.look();
@@ -597,13 +597,14 @@ impl Bench {
 /// How much of a log is its present content, as its header names it; the rest is of an earlier round.
 fn valid_bytes(log: &[u8]) -> usize {
     const HEADER: usize = 32;
-    const FRAME: usize = 24 + 4096;
     if log.len() < HEADER {
         return 0;
     }
     let (header, frames) = log.split_at(HEADER);
-    let is_present = |frame: &&[u8]| frame.len() == FRAME && frame[8..16] == header[16..24];
-    HEADER + FRAME * frames.chunks(FRAME).take_while(is_present).count()
+    let page_bytes = u32::from_be_bytes(header[8..12].try_into().unwrap());
+    let frame_bytes = 24 + page_bytes as usize;
+    let is_present = |frame: &&[u8]| frame.len() == frame_bytes && frame[8..16] == header[16..24];
+    HEADER + frame_bytes * frames.chunks(frame_bytes).take_while(is_present).count()
 }
 
 fn text(body: u8) -> String {
