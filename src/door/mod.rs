@@ -11,6 +11,9 @@ mod refusals;
 mod sources;
 mod webhook;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::IpAddr,
     sync::{

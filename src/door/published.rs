@@ -227,6 +227,45 @@ mod tests {
         check(&many, Err("257 networks"));
     }
 
+    /// A publisher whose store has ended, and its home.
+    fn without_store(api: String) -> (tempfile::TempDir, Publisher) {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(crate::time::ManualClock::new(Timestamp::from_ms(1_800_000_000_000)));
+        let (store, threads) = Store::open(&directory.path().join("hookbell.db"), 0, clock.clone()).unwrap();
+        threads.stop(Duration::from_secs(10));
+        let (published, client) = (Published::new(), Client::new());
+        let (wake, stop) = (Wake::new(), Stop::new());
+        (directory, Publisher { published, store, client, api, clock, wake, stop })
+    }
+
+    #[test]
+    fn without_a_database_the_list_is_known_for_this_time() {
+        let (directory, publisher) = without_store(String::new());
+        let list = List::parse(r#"{"fetched_ms":0,"networks":["192.0.2.0/24"]}"#).unwrap();
+        assert_eq!((list.len(), list.is_empty()), (1, false));
+        publisher.keep(list);
+        let is_in = || publisher.published.contains([192, 0, 2, 1].into());
+        assert_eq!(is_in(), Some(true));
+        std::fs::remove_file(directory.path().join("hookbell.db")).unwrap();
+        publisher.load();
+        assert_eq!(is_in(), Some(true), "what is known stays");
+    }
+
+    #[test]
+    fn an_old_list_stays_while_there_is_no_newer() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (_directory, publisher) = without_store(format!("http://{}", listener.local_addr().unwrap()));
+        let (published, wake, stop) = (publisher.published.clone(), publisher.wake.clone(), publisher.stop.clone());
+        *lock(&published.0) = List::parse(r#"{"fetched_ms":0,"networks":["192.0.2.0/24"]}"#);
+        let run = crate::threads::spawn("test", crate::threads::STACK_BYTES, move || publisher.run()).unwrap();
+        // Asked because the list is old, it closes without a word, and that is all.
+        drop(listener.accept().unwrap());
+        stop.tell();
+        wake.wake();
+        run.join().unwrap();
+        assert_eq!(published.contains([192, 0, 2, 1].into()), Some(true));
+    }
+
     #[test]
     fn nobody_is_told_yes_or_no_without_a_list() {
         let published = Published::new();

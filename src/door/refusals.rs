@@ -144,4 +144,20 @@ mod tests {
         let one = &pending[&("github".to_owned(), "192.0.2.1".to_owned())];
         assert_eq!((one.count, one.status, one.why.as_str()), (3, 403, "newer"));
     }
+
+    #[test]
+    fn what_cannot_be_noted_is_kept_for_the_next_time() {
+        let clock = Arc::new(crate::time::ManualClock::new(crate::time::Timestamp::from_ms(0)));
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Store::open(&directory.path().join("hookbell.db"), 0, clock.clone()).unwrap();
+        let refusals = Refusals::new();
+        refusals.count("github", None, 401, "wrong");
+        let (ended, threads) = open();
+        threads.stop(Duration::from_secs(10));
+        refusals.write(&ended);
+        let (store, threads) = open();
+        refusals.write(&store);
+        assert_eq!(store.reader().unwrap().refusals(10).unwrap()[0].count, 1);
+        threads.stop(Duration::from_secs(10));
+    }
 }

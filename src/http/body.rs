@@ -213,6 +213,7 @@ mod tests {
             used += reader.push(&bytes[start..end])?;
             start = end;
         }
+        assert_eq!(reader.is_empty(), matches!(reader.len(), 0));
         Ok(reader.is_complete().then(|| (reader.into_body(), used)))
     }
 

@@ -262,4 +262,38 @@ mod tests {
         let error = Listener::bind(&Listen::Tcp(address)).unwrap_err().to_string();
         assert!(error.contains(&address.to_string()) && error.contains("another port"), "{error}");
     }
+
+    #[test]
+    fn what_cannot_be_listened_on_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        fs::write(at("file"), "").unwrap();
+        let datagrams = std::os::unix::net::UnixDatagram::bind(at("datagrams")).unwrap();
+        for (listen, part) in [
+            // Of those that are for documentation.
+            (Listen::Tcp(([192, 0, 2, 1], 0).into()), "this machine has no such address"),
+            (unix(&at("none/door.sock")), "create its directory first"),
+            (unix(&at(&"long".repeat(50))), "cannot listen on unix:"),
+            (unix(&at("file/door.sock")), "cannot listen on unix:"),
+            (unix(&at("datagrams")), "cannot listen on unix:"),
+        ] {
+            let error = Listener::bind(&listen).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(at("datagrams").exists(), "another program's socket was removed");
+        drop(datagrams);
+    }
+
+    #[test]
+    fn an_adopted_port_is_used_like_one_of_ours() {
+        let manager = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = manager.local_addr().unwrap();
+        let adopted = Listener::adopt(Passed::Tcp(manager.try_clone().unwrap())).unwrap();
+        assert_eq!(adopted.local_addr().unwrap(), Listen::Tcp(address));
+        assert!(matches!(adopted.accept(), Ok(None)), "it would block");
+        let client = std::net::TcpStream::connect(address).unwrap();
+        assert!(
+            matches!(adopted.accept(), Ok(Some((_, Peer::Tcp(peer)))) if Ok(peer) == client.local_addr().map_err(|_| ()))
+        );
+    }
 }

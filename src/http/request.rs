@@ -242,6 +242,7 @@ mod tests {
             }
             start = end;
         }
+        assert_eq!((reader.len(), reader.is_empty()), (bytes.len(), bytes.is_empty()));
         Ok(None)
     }
 

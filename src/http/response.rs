@@ -186,6 +186,23 @@ mod tests {
     }
 
     #[test]
+    fn a_status_has_its_phrase() {
+        for (status, phrase) in [
+            (201, "Created"),
+            (202, "Accepted"),
+            (302, "Found"),
+            (415, "Unsupported Media Type"),
+            (501, "Not Implemented"),
+            (599, "Unknown"),
+        ] {
+            let response = Response::text(status, "words");
+            let text = String::from_utf8(response.encode("GET")).unwrap();
+            assert!(text.starts_with(&format!("HTTP/1.1 {status} {phrase}\r\n")), "{text}");
+            assert_eq!(format!("{response:?}"), format!("{status} text/plain; charset=utf-8 with 5 bytes"));
+        }
+    }
+
+    #[test]
     fn further_fields_cannot_begin_others() {
         let response = Response::text(303, "").field("Location", "/a\r\nSet-Cookie: x=1\u{0}");
         let text = String::from_utf8(response.encode("POST")).unwrap();

@@ -35,7 +35,11 @@ mod tests {
     use crate::{
         event::{Event, Severity},
         headers::Headers,
-        provider::{Context, Normalised, Options, Provider, normalise, vectors},
+        provider::{
+            Context, Normalised, Options, Provider, admit, normalise,
+            tests::{request, terms, with_header},
+            vectors,
+        },
     };
 
     fn told(body: &[u8]) -> Vec<Event> {
@@ -67,6 +71,31 @@ mod tests {
         assert_ne!(events[0].own_id, events[1].own_id);
         assert_eq!(told(mixed.to_string().as_bytes())[0].own_id, events[0].own_id);
         assert_eq!(events[0].url.as_deref(), Some("http://alerts.local"));
+    }
+
+    #[test]
+    fn without_a_fingerprint_an_alert_is_known_by_its_name_and_place() {
+        let subject = |labels: Value| {
+            let group = json!({ "alerts": [{ "status": "firing", "labels": labels }] });
+            told(group.to_string().as_bytes()).remove(0).subject
+        };
+        assert_eq!(subject(json!({ "alertname": "Hot" })).as_deref(), Some("alert Hot"));
+        assert_eq!(subject(json!({ "alertname": "Hot", "host": "lamp" })).as_deref(), Some("alert Hot/lamp"));
+        assert_eq!(subject(json!({ "host": "lamp" })), None);
+    }
+
+    #[test]
+    fn the_header_is_one_of_one_s_own_or_authorization() {
+        let named = |name: &str| Options { header: Some(name.to_owned()), ..Options::default() };
+        let rules = Provider::Alertmanager.rules();
+        assert_eq!((rules.check_options)(&named("X-Mine")), Ok(()));
+        assert!((rules.check_options)(&named("two words")).is_err());
+        let mut terms = terms(Provider::Alertmanager, &["key"]);
+        let good = request(Provider::Alertmanager, "alert_firing");
+        assert_eq!(admit(&terms, &good.headers), Ok(()));
+        terms.options = named("X-Mine");
+        assert_eq!(admit(&terms, &good.headers).map_err(|refused| refused.status()), Err(401));
+        assert_eq!(admit(&terms, &with_header(&good, "X-Mine", Some(b"key")).headers), Ok(()));
     }
 
     #[test]

@@ -214,7 +214,7 @@ mod tests {
 
     use super::*;
     use crate::provider::{
-        Options, Provider, Unverified,
+        Options, Provider, Unverified, admit,
         tests::{NOW, delivery, request, terms, with_header},
         verify,
     };
@@ -237,6 +237,9 @@ mod tests {
             (json!({ "title": "[Recovered] Lamp" }), resolved),
             (json!({ "title": "[P1] [Warn on {host:a}] Lamp" }), firing(Severity::Warning)),
             (json!({ "title": "Lamp", "alert_type": "error" }), firing(Severity::Failure)),
+            (json!({ "title": "Lamp", "alert_type": "warning" }), firing(Severity::Warning)),
+            (json!({ "title": "Lamp", "alertType": "success" }), resolved),
+            (json!({ "title": "Lamp", "alert_type": "info" }), ("custom", Severity::Info)),
             (json!({ "title": "[Lamps] A deployment" }), ("custom", Severity::Info)),
         ] {
             let Normalised::Events(events) = normalised("", &payload.to_string()) else { panic!("{payload}") };
@@ -279,6 +282,10 @@ mod tests {
         let mut mine = terms.clone();
         mine.options.header = Some("X-Mine".to_owned());
         assert!((RULES.judge)(&mine, &token, NOW).is_err());
-        assert!((RULES.judge)(&mine, &with_header(&bare, "X-Mine", Some(b"key")), NOW).is_ok());
+        let own = with_header(&bare, "X-Mine", Some(b"key"));
+        assert!((RULES.judge)(&mine, &own, NOW).is_ok());
+        // Before the body is read, too.
+        assert!(admit(&mine, &own.headers).is_ok() && admit(&mine, &token.headers).is_err());
+        assert!(admit(&terms, &token.headers).is_ok() && admit(&terms, &bare.headers).is_err());
     }
 }

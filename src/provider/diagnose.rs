@@ -204,6 +204,9 @@ mod tests {
         cut.headers.push("Content-Length", b"99999");
         let found = diagnose(&terms(Provider::GitHub, &["other"]), &cut, NOW, BY_HAND_BYTES_MAX);
         assert!(found.unwrap().contains("99999 were announced"));
+        cut.body.clear();
+        let found = diagnose(&right, &cut, NOW, BY_HAND_BYTES_MAX);
+        assert!(found.unwrap().contains("the body is empty although 99999 bytes were announced"));
     }
 
     #[test]

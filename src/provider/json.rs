@@ -598,6 +598,8 @@ mod tests {
 
     #[test]
     fn values_have_their_type_and_nothing_inside() {
+        let [flag, negative] = values(br#"{"a":true,"b":-7}"#, ["/a", "/b"]);
+        assert!(flag.is_true() && negative.whole() == Some(-7));
         let [text, number, list, map, inside, none] =
             values(br#"{"a":"1","b":1,"c":[2],"d":{"e":"\n"}}"#, ["/a", "/b", "/c", "/d", "/d/e", "/f"]);
         assert_eq!((text.text(), text.whole(), number.text(), number.whole()), (Some("1"), None, None, Some(1)));
@@ -619,7 +621,7 @@ mod tests {
             shown(r#"{"a":1,"b":{"c":"x","d":{"e":[2]},"f\n":[3]},"g":[{"h":4}]}"#),
             is(" ,a 1,b ,b/c x,b/d ,b/f\n ,g ,g/ ")
         );
-        assert_eq!(shown(r#"[{"a":true,"b":[{}]},[5],null]"#), is(" , ,/a true,/b , ,/ 5, "));
+        assert_eq!(shown(r#"[{"a":true,"b":[{}]},[-5],null]"#), is(" , ,/a true,/b , ,/ -5, "));
         assert!(!shown("{\"a\":1").0 && !shown("{}x").0);
     }
 

@@ -345,6 +345,17 @@ mod tests {
     }
 
     #[test]
+    fn without_an_action_the_type_alone_is_the_name() {
+        let name = |headers: Headers, body: &str| {
+            let request = Unverified { target: String::new(), headers, body: body.as_bytes().to_vec() };
+            identify(&terms(Provider::Linear, &["key"]), &request).expect("never refused").event_type
+        };
+        assert_eq!(name(Headers::new(), r#"{"type":"Issue"}"#), "Issue");
+        assert_eq!(name([(EVENT, b"Issue".as_slice())].into_iter().collect(), "{}"), "Issue");
+        assert_eq!(name(Headers::new(), r#"{"action":"create"}"#), "unknown");
+    }
+
+    #[test]
     fn a_payload_of_one_s_own_is_stamped() {
         let sample = envelope("Issue.create", br#"{"type":"Issue","action":"create"}"#.to_vec(), 7);
         let own = arrived(Provider::Linear, signed(Provider::Linear, sample));

@@ -213,11 +213,6 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Whose rules it followed.
-    pub fn provider(&self) -> Provider {
-        self.provider
-    }
-
     /// The provider's own name for what happened (`pull_request`): printable ASCII, [`IDENTITY_BYTES_MAX`] at most.
     pub fn event_type(&self) -> &str {
         &self.event_type
@@ -233,16 +228,6 @@ impl Delivery {
     /// for what did not come with a signature of these bytes.
     pub fn verified_by(&self) -> Option<usize> {
         self.verified_by
-    }
-
-    /// The head's fields.
-    pub fn headers(&self) -> &Headers {
-        &self.headers
-    }
-
-    /// The body, byte for byte.
-    pub fn body(&self) -> &[u8] {
-        &self.body
     }
 
     /// Takes it apart without a copy, for storing.

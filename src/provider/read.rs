@@ -251,6 +251,21 @@ mod tests {
     }
 
     #[test]
+    fn who_calls_itself_twice_has_no_name() {
+        let headers: Headers =
+            [("A", b"1".as_slice()), ("B", b"1"), ("B", b"1"), ("C", b"\xff"), ("D", b"")].into_iter().collect();
+        let refused = |name: &str| match identity_text(&headers, name) {
+            Ok(text) => text,
+            Err(rejection) => rejection.to_string(),
+        };
+        assert_eq!(refused("a"), "1");
+        for (name, why) in [("B", "more than once"), ("C", "printable"), ("D", "empty"), ("E", "missing")] {
+            assert!(refused(name).contains(why), "{name}: {}", refused(name));
+            assert_eq!(optional_identity(&headers, name), None, "{name}");
+        }
+    }
+
+    #[test]
     fn a_form_is_decoded_byte_for_byte() {
         assert_eq!(form_bytes(b"a+%2b%2B%zz%4"), b"a ++%zz%4");
         assert_eq!(form_bytes(b"%%41%4%+%%"), b"%A%4% %%");

@@ -121,3 +121,26 @@ impl fmt::Display for Rejection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_what_to_look_at() {
+        let window = |is_ahead| Rejection::OutsideWindow {
+            by: Duration::from_secs(400),
+            is_ahead,
+            tolerance: Duration::from_secs(300),
+        };
+        for (rejection, part) in [
+            (Rejection::BodyChanged { place: "the URL's bodySHA256" }, "not the one in the URL's bodySHA256"),
+            (window(true), "400 s ahead of our clock and 300 s are allowed"),
+            (window(false), "400 s behind our clock and 300 s are allowed"),
+            (Rejection::NoPublicUrl, "set `public_url` in [door]"),
+        ] {
+            assert!(rejection.to_string().contains(part), "{rejection}");
+            assert_eq!(rejection.status(), 401);
+        }
+    }
+}

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::{
         event::{Event, Severity},
-        provider::{Options, Provider, vectors},
+        provider::{Options, Provider, tests::terms, vectors},
     };
 
     fn normalised(event_type: &str, body: &[u8]) -> Normalised {
@@ -218,6 +218,17 @@ mod tests {
         assert_eq!((alert.repository.as_str(), alert.actor.as_str()), ("acme/lamp", "Sentry"));
         assert_eq!((end.kind.as_str(), end.actor.as_str()), ("alert_resolved", "ada"));
         assert_eq!(alert.subject, end.subject);
+    }
+
+    #[test]
+    fn without_an_action_the_resource_alone_is_the_name() {
+        let name = |body: &str| {
+            let headers = [(RESOURCE, b"issue".as_slice())].into_iter().collect();
+            let request = Unverified { target: String::new(), headers, body: body.as_bytes().to_vec() };
+            (RULES.identify)(&terms(Provider::Sentry, &["key"]), &request).expect("never refused").event_type
+        };
+        assert_eq!(name(r#"{"action":"created"}"#), "issue.created");
+        assert_eq!(name("{}"), "issue");
     }
 
     #[test]

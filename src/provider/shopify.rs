@@ -272,7 +272,8 @@ mod tests {
         let newer = [("shopify-topic", "Order"), ("shopify-action", "create"), ("shopify-webhook-id", "7")];
         let newer =
             newer.iter().fold(bare, |request, (name, value)| with_header(&request, name, Some(value.as_bytes())));
-        assert_eq!(identity(newer), ("Order/create".to_owned(), Some("7".to_owned())));
+        assert_eq!(identity(newer.clone()), ("Order/create".to_owned(), Some("7".to_owned())));
+        assert_eq!(identity(with_header(&newer, "shopify-action", None)).0, "Order");
     }
 
     #[test]

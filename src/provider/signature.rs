@@ -238,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_private_key_signs_nothing() {
+        for (text, why) in [
+            ("key", "no PEM"),
+            ("-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----", "its PEM is not base64"),
+            ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END", "it is not an unencrypted private key"),
+            ("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END", "it is no RSA key of 2048 bits or more"),
+        ] {
+            assert_eq!(sign_rs256(&secret(text), b"message"), Err(why), "{text}");
+        }
+    }
+
+    #[test]
     fn tokens_are_the_same_or_not() {
         let secrets = [secret("one"), secret("two")];
         assert_eq!(presented(&secrets, b"two"), Some(1));

@@ -285,5 +285,10 @@ mod tests {
         let rejected = json!({ "refund": { "id": "r1", "status": "REJECTED" } });
         assert!(matches!(told("refund.updated", rejected), Normalised::Skipped(_)));
         assert!(matches!(told("catalog.version.updated", json!({})), Normalised::Skipped(_)));
+        let subscription =
+            |status: &str| told("subscription.updated", json!({ "subscription": { "id": "s1", "status": status } }));
+        let Normalised::Events(ended) = subscription("DEACTIVATED") else { panic!() };
+        assert_eq!(ended[0].kind, "subscription_cancelled");
+        assert!(matches!(subscription("ACTIVE"), Normalised::Skipped(_)));
     }
 }

@@ -278,7 +278,7 @@ fn sign(signing: &Signing<'_>, sample: &mut Sample) -> Result<(), &'static str> 
 mod tests {
     use super::*;
     use crate::provider::{
-        Provider,
+        Options, Provider,
         tests::{NOW, request, terms, with_header},
     };
 
@@ -310,5 +310,23 @@ mod tests {
         assert!(!at(&terms, 301));
         terms.options.tolerance = Some(Duration::ZERO);
         assert!(at(&terms, 1_000_000));
+    }
+
+    #[test]
+    fn a_charge_is_told_where_nothing_else_tells_it() {
+        let context = Context { provider: Provider::Stripe, source: "desk", options: &Options::NONE };
+        let told = |kind: &str, object: &str| {
+            let body = format!(r#"{{"type":"{kind}","data":{{"object":{object}}}}}"#);
+            match normalise(&context, kind, &Headers::new(), body.as_bytes()) {
+                Normalised::Events(events) => events[0].kind.clone(),
+                Normalised::Skipped(why) => why,
+                other => panic!("{other:?}"),
+            }
+        };
+        let alone = r#"{"id":"ch_1","amount":500,"currency":"eur"}"#;
+        assert_eq!(told("charge.succeeded", alone), "payment_succeeded");
+        assert_eq!(told("charge.failed", alone), "payment_failed");
+        let of_intent = r#"{"id":"ch_1","payment_intent":"pi_1"}"#;
+        assert!(told("charge.failed", of_intent).contains("which is told itself"));
     }
 }

@@ -279,6 +279,7 @@ mod tests {
         check(r#"{"message":{"text":"a"},"update_id":7}"#, "message", Some("7"));
         check(r#"{"update_id":"7"}"#, "unknown", None);
         check("[1]", "unknown", None);
+        check(r#"{"update_id":7,"message":"#, "unknown", None);
         check(r#"{"update_id":7,"m\u0000":1}"#, "unknown", Some("7"));
     }
 

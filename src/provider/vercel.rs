@@ -177,6 +177,10 @@ mod tests {
         assert_eq!(succeeded[0].url.as_deref(), Some("https://lamp-1.vercel.app"));
         assert_eq!(failed[0].subject.as_deref(), Some("lamp@dim deployment"));
         assert_eq!(failed[0].subject, succeeded[0].subject);
+        let whole = json!({ "type": "deployment.succeeded", "payload": { "name": "lamp",
+            "deployment": { "url": "https://lamp.example.com" } } });
+        let Normalised::Events(whole) = normalised(&whole) else { panic!() };
+        assert_eq!(whole[0].url.as_deref(), Some("https://lamp.example.com"));
         for other in ["deployment.created", "deployment.canceled", "deployment.ready", "project.created"] {
             assert!(matches!(told(other), Normalised::Skipped(_)), "{other}");
         }

@@ -197,6 +197,18 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_body_the_beginning_is_enough() {
+        let raw: Vec<u8> = (0..400_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let packed = Packer::default().pack(raw.clone());
+        for (codec, bytes) in [("raw", &raw), (packed.codec, &packed.bytes)] {
+            assert_eq!(unpack_within(codec, bytes, 9).unwrap(), raw[..10], "{codec}");
+            assert_eq!(unpack_within(codec, bytes, raw.len()).unwrap(), raw, "{codec}");
+        }
+        let whole = zstd::bulk::compress(&raw, 1).unwrap();
+        assert!(unpack_within("zstd", &whole[..whole.len() / 4], 300_000).is_err(), "the rest is lost");
+    }
+
+    #[test]
     fn a_damaged_body_is_an_error_and_no_allocation() {
         assert!(unpack("zstd", b"not zstd").is_err());
         assert!(unpack("lzma", b"").is_err());

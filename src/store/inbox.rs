@@ -642,3 +642,17 @@ pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<()> {
         .execute("UPDATE delivery SET stage = 'new', claims = max(claims - 1, 0) WHERE stage = 'routing'", [])
         .map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_latest_arrivals_are_known() {
+        let arrivals = Arrivals::default();
+        for id in 0..=1024 {
+            arrivals.note(id, Duration::from_micros(7));
+        }
+        assert_eq!([0, 1, 1024, 1025].map(|id| arrivals.durable_us(id)), [None, Some(7), Some(7), None]);
+    }
+}

@@ -8,7 +8,7 @@ mod damage;
 mod model;
 mod notes;
 mod outbox_order;
-
+mod trouble;
 mod versions;
 
 use std::{

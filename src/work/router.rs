@@ -209,3 +209,128 @@ fn left_out(events: usize, unread: usize) -> Option<String> {
     let notes: Vec<String> = more.into_iter().chain(unread).collect();
     (!notes.is_empty()).then(|| notes.join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{
+        bell::{Parts, Settings, player},
+        config::Repeats,
+        headers::Headers,
+        provider::{Provider, Signing, Terms, Unverified, Verified, sample},
+        secret::Secret,
+        store::{Arrival, StoreThreads},
+        time::{ManualClock, Timestamp},
+    };
+
+    const NOW: Timestamp = Timestamp::from_ms(1_767_225_600_000);
+
+    /// A router that has no rules, and one delivery of Alertmanager's that it has claimed.
+    fn claimed(body: &str) -> (tempfile::TempDir, Router, StoreThreads, Routable) {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(NOW));
+        let (store, threads) = Store::open(&directory.path().join("hookbell.db"), 0, clock.clone()).unwrap();
+        let key = Secret::new("key".to_owned()).unwrap();
+        let mut sample = sample::for_payload(Provider::Alertmanager, "firing", body.as_bytes().to_vec(), 7);
+        sample.sign(Provider::Alertmanager, &Signing::new(&key, "", NOW)).unwrap();
+        let headers: Headers = sample.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let request = Unverified { target: "/".to_owned(), headers, body: sample.body };
+        let verified = provider::verify(&Terms::new(Provider::Alertmanager, vec![key]), request, NOW);
+        let Ok(Verified::Delivery(delivery)) = verified else { panic!("{verified:?}") };
+        let arrival = Arrival {
+            source: "desk".to_owned(),
+            peer: "127.0.0.1".to_owned(),
+            repeats: Repeats::Process,
+            repeat_window: Duration::from_secs(60),
+            deadline: Instant::now() + Duration::from_secs(30),
+        };
+        store.accept(delivery, arrival).unwrap();
+        let routable = store.claim_routable(1).unwrap().remove(0);
+        let parts = Parts { clock: clock.clone(), newest: NOW, keeper: None };
+        let router = Router {
+            store,
+            rules: Vec::new(),
+            zone: Zone::system(),
+            clock,
+            latches: Latches::default(),
+            bell: player::new(Settings::default(), parts).0,
+            options: BTreeMap::new(),
+            wake: Wake::new(),
+            senders: BTreeMap::new(),
+            stop: Stop::new(),
+        };
+        (directory, router, threads, routable)
+    }
+
+    fn why(decision: Decision) -> String {
+        match decision {
+            Decision::Dead { reason } => format!("dead: {reason}"),
+            Decision::Skipped { note, .. } => format!("skipped: {note}"),
+            Decision::Routed { events, note } => format!("routed: {} {note:?}", events.len()),
+        }
+    }
+
+    /// Wakes a thread until it has noticed, and done whatever it does then.
+    fn goes_round(wake: &Wake) {
+        let (until, rest) = (Instant::now() + Duration::from_secs(30), Wake::new());
+        loop {
+            wake.wake();
+            rest.wait(Duration::from_millis(2));
+            if !wake.wait(Duration::ZERO) {
+                return;
+            }
+            assert!(Instant::now() < until, "it does not wait for anything");
+        }
+    }
+
+    #[test]
+    fn a_store_that_gives_nothing_out_is_asked_again() {
+        let (_directory, router, threads, routable) = claimed("{\"alerts\":[]}");
+        threads.stop(Duration::from_secs(10));
+        drop(routable);
+        let (wake, stop) = (router.wake.clone(), router.stop.clone());
+        let running = threads::spawn("router", threads::STACK_BYTES, move || router.run());
+        (0..3).for_each(|_| goes_round(&wake));
+        stop.tell();
+        wake.wake();
+        running.unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn what_is_not_read_of_a_huge_request_is_said() {
+        let labels: Vec<String> = (0..150).map(|number| format!("\"l{number}\":\"x\"")).collect();
+        let alert = format!("{{\"status\":\"firing\",\"labels\":{{{}}}}}", labels.join(","));
+        let (_directory, router, threads, routable) =
+            claimed(&format!("{{\"alerts\":[{}]}}", vec![alert; 900].join(",")));
+        let said = why(router.decide(&routable, &mut Runs::new(router.store.clone())));
+        assert!(said.starts_with("skipped: no rule wants alert_firing; "), "{said}");
+        assert!(said.ends_with(" entries of its list are not read"), "{said}");
+        threads.stop(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_held_until_the_end() {
+        let (_directory, router, threads, routable) = claimed("{\"alerts\":[]}");
+        threads.stop(Duration::from_secs(10));
+        let (wake, stop, mut runs) = (router.wake.clone(), router.stop.clone(), Runs::new(router.store.clone()));
+        let routing = threads::spawn("router", threads::STACK_BYTES, move || router.route(vec![routable], &mut runs));
+        (0..3).for_each(|_| goes_round(&wake));
+        stop.tell();
+        wake.wake();
+        routing.unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_a_dead_letter_with_its_reason() {
+        let (_directory, router, threads, mut routable) = claimed("{\"alerts\":[]}");
+        let decide = |routable: &Routable| why(router.decide(routable, &mut Runs::new(router.store.clone())));
+        routable.provider = None;
+        assert_eq!(decide(&routable), "dead: its provider is not known to this version");
+        routable.is_own = true;
+        let said = decide(&routable);
+        assert!(said.starts_with("dead: an event of our own that cannot be read: "), "{said}");
+        threads.stop(Duration::from_secs(10));
+    }
+}

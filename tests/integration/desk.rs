@@ -1,5 +1,10 @@
 //! The desk of the real executable: what stays lit, what puts it out, and what survives a restart.
 
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+};
+
 use hookbell::work::control;
 use serde_json::{Value, json};
 
@@ -196,5 +201,33 @@ fn the_status_led_tells_of_a_sink_that_is_left_alone() {
         let at: Vec<i64> = home.trace().iter().filter(on).filter_map(|edge| edge["t_ms"].as_i64()).collect();
         at.windows(2).any(|pair| (250..450).contains(&(pair[1] - pair[0]))).then_some(())
     });
+    assert!(service.terminate().success());
+}
+
+/// One line over the control socket, and the answer.
+fn ask(home: &Home, line: &str) -> Value {
+    let mut stream = UnixStream::connect(control::socket_path(&home.database())).expect("it listens");
+    writeln!(stream, "{line}").expect("it reads");
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).expect("it answers");
+    serde_json::from_str(&answer).expect("JSON")
+}
+
+#[test]
+fn what_the_running_desk_is_asked_for_it_plays_or_says_why_not() {
+    let home = home("");
+    let service = home.start(&["run"]);
+    let error = |line: &str| ask(&home, line)["error"].as_str().unwrap_or_default().to_owned();
+    assert!(error("wake up").starts_with("not a request: "), "{}", error("wake up"));
+    assert_eq!(error(r#"{"do":"try","line":"purple"}"#), "nothing on the desk is called \"purple\"");
+    assert!(error(r#"{"do":"reconcile"}"#).contains("nothing is asked for"));
+    for played in [r#"{"do":"try","line":"red"}"#, r#"{"do":"test"}"#, r#"{"do":"wake"}"#] {
+        assert_eq!(ask(&home, played), json!({ "ok": true }), "{played}");
+    }
+    // Whoever rings while it is muted wonders why nothing is heard.
+    assert!(ask(&home, r#"{"do":"mute","ms":60000}"#)["muted_until"].is_string());
+    assert!(ask(&home, r#"{"do":"ring","cue":"failure"}"#)["muted_until"].is_string());
+    assert_eq!(ask(&home, r#"{"do":"mute","ms":null}"#), json!({ "ok": true, "muted_until": null }));
+    assert_eq!(ask(&home, r#"{"do":"off"}"#), json!({ "ok": true, "acknowledged": [] }));
     assert!(service.terminate().success());
 }

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::harness::{Home, slack::Slack};
+use crate::harness::{Home, measured, slack::Slack};
 
 const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
@@ -81,6 +81,7 @@ fn script(home: &Home, arguments: &[&str]) -> Output {
     let mut command = Command::new("bash");
     command.arg(script).args(["--root"]).arg(home.path("root")).args(arguments).stdin(Stdio::null());
     command.env_clear().env("PATH", format!("{}:/usr/bin:/bin", home.path("bin").display()));
+    measured(&mut command);
     command.env("HOME", home.path("home")).env("STATE", home.path("")).env("HOOKBELL_TUNNEL_WAIT", "1");
     command.env("HOOKBELL_CONFIG", home.path("hookbell.toml"));
     command.env("GITHUB_WEBHOOK_SECRET", "x").env("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T/B/x");

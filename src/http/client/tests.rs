@@ -299,3 +299,37 @@ fn a_name_is_judged_by_the_address_that_it_resolves_to() {
     let failure = fails(post("http://1.1.1.1/SECRET", Reach::Private));
     assert!(failure.to_string().contains("plain http to 1.1.1.1"), "{failure}");
 }
+
+#[test]
+fn each_failure_says_how_far_the_request_came() {
+    let of = |error| failure("host".to_owned(), error);
+    for (timeout, stage, sent) in [
+        (Timeout::Resolve, "DNS", false),
+        (Timeout::Connect, "accept a connection", false),
+        (Timeout::SendRequest, "take the request", true),
+        (Timeout::SendBody, "take the request", true),
+        (Timeout::RecvResponse, "answer", true),
+        (Timeout::RecvBody, "finish its answer", true),
+        (Timeout::Global, "altogether", true),
+    ] {
+        let Failure::Timeout { stage: found, sent: was_sent, .. } = of(ureq::Error::Timeout(timeout)) else { panic!() };
+        assert!(found.contains(stage) && was_sent == sent, "{found}");
+    }
+    assert!(matches!(of(ureq::Error::HostNotFound), Failure::Dns { .. }));
+    assert!(matches!(of(ureq::Error::ConnectionFailed), Failure::Connect { .. }));
+    assert!(matches!(of(ureq::Error::Tls("no")), Failure::Tls { .. }));
+    assert!(matches!(of(ureq::Error::LargeResponseHeader(9, 8)), Failure::Cut { .. }));
+    assert!(matches!(of(ureq::Error::BodyStalled), Failure::Cut { .. }));
+    assert!(
+        matches!(of(ureq::Error::BadUri("secret".to_owned())), Failure::Other { cause } if !cause.contains("secret"))
+    );
+    let io = |kind: io::ErrorKind| of(ureq::Error::Io(kind.into()));
+    assert!(matches!(io(io::ErrorKind::TimedOut), Failure::Timeout { sent: true, .. }));
+    assert!(matches!(io(io::ErrorKind::ConnectionRefused), Failure::Connect { .. }));
+}
+
+#[test]
+fn a_url_has_a_host() {
+    assert_eq!(check_url("https://:443/path", Reach::Anybody), Err("the URL has no host".to_owned()));
+    assert_eq!(check_url("/path", Reach::Anybody).unwrap_err(), "not a whole URL; expected https://host/path");
+}

@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Answers with what came in, except at `/none` (404 by the head), `/small` (bodies up to 4 bytes), `/panic`,
-/// `/compress`, and `/wait`, where it says that it is there and waits to be let go.
+/// `/compress`, `/large`, `/stream` (which panics after its beginning), and `/wait`, where it says that it is there and
+/// waits to be let go. It also panics when it is told of a refusal at `/panic`.
 struct Desk {
     arrived: mpsc::Sender<()>,
     go: Mutex<mpsc::Receiver<()>>,
@@ -45,11 +46,14 @@ impl Service for Desk {
                 let packed = zstd::encode_all(request.body.as_slice(), 3).unwrap();
                 Response::json(200, &serde_json::json!({ "bytes": packed.len() }))
             }
+            "/large" => Response::new(200, "text/plain", vec![b'a'; 64 * 1024 * 1024]),
+            "/stream" => Response::stream("text/plain", "begun", Box::new(|| panic!("as asked"))),
             _ => Response::text(200, format!("{} {}", request.peer, String::from_utf8_lossy(&request.body))),
         }
     }
 
-    fn refused(&self, _: Option<&Head>, _: &Peer, refusal: &Refusal) {
+    fn refused(&self, head: Option<&Head>, _: &Peer, refusal: &Refusal) {
+        assert!(head.is_none_or(|head| head.target != "/panic"), "as asked");
         // Nobody may be listening any more.
         let _ = self.refused.send(refusal.status);
     }
@@ -110,6 +114,12 @@ fn send(address: SocketAddr, bytes: &[u8]) -> TcpStream {
 fn post(target: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
+}
+
+/// Leaves as who crashes does: the other side sees an error, and no end.
+fn reset(stream: TcpStream) {
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
 }
 
 /// Everything until the end, which must be an orderly one.
@@ -323,6 +333,47 @@ fn a_panic_is_one_connections_end() {
 }
 
 #[test]
+fn a_panic_over_a_refusal_or_within_a_stream_ends_nothing_else() {
+    let bench = bench(limits());
+    let large = b"POST /panic HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n";
+    assert_status(&bench.ask(large), 413);
+    let stream = bench.ask(b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_status(&stream, 200);
+    assert!(stream.ends_with("\r\n\r\nbegun"), "{stream}");
+    assert_status(&bench.ask(&post("/echo", b"body")), 200);
+    bench.running.stop(PATIENT);
+}
+
+#[test]
+fn what_comes_after_the_request_is_thrown_away() {
+    let bench = bench(limits());
+    assert_status(&bench.ask(&[post("/echo", b"body"), post("/echo", b"more")].concat()), 200);
+    bench.running.stop(PATIENT);
+}
+
+#[test]
+fn who_leaves_too_early_is_forgotten() {
+    let bench = bench(limits());
+    let half = bench.send(b"GET / HT");
+    half.shutdown(Shutdown::Write).unwrap();
+    assert_status(&answer(half), 400);
+    // In the lobby: who comes later is accepted later.
+    let silent = bench.send(b"");
+    assert_status(&bench.ask(&post("/echo", b"body")), 200);
+    reset(silent);
+    assert_status(&bench.ask(&post("/echo", b"body")), 200);
+    // Within its body.
+    let mut told = bench.send(b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    told.read_exact(&mut [0; 25]).unwrap();
+    reset(told);
+    // Before its answer.
+    reset(bench.wait());
+    bench.go.send(()).unwrap();
+    assert_status(&bench.ask(&post("/echo", b"body")), 200);
+    bench.running.stop(PATIENT);
+}
+
+#[test]
 fn the_small_stack_is_enough_for_compression() {
     let bench = bench(limits());
     assert_status(&bench.ask(&post("/compress", &vec![b'a'; 1024 * 1024])), 200);
@@ -375,6 +426,43 @@ fn stopping_without_grace_ends_what_is_unfinished() {
 }
 
 #[test]
+fn stopping_without_grace_ends_an_answer_that_nobody_takes() {
+    let bench = bench(limits());
+    let mut stream = bench.send(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+    stream.read_exact(&mut [0; 1]).unwrap();
+    let start = Instant::now();
+    bench.running.stop(Duration::ZERO);
+    assert!(start.elapsed() < PATIENT / 2);
+    let mut rest = Vec::new();
+    // The end of it is an orderly one or none.
+    let _ = stream.read_to_end(&mut rest);
+    assert!(rest.len() < 64 * 1024 * 1024, "it was taken as a whole");
+}
+
+#[test]
+fn who_is_silent_at_the_stop_may_still_speak_for_a_moment() {
+    let round = || {
+        let bench = bench(limits());
+        let (silent, mut late) = (bench.send(b""), bench.send(b""));
+        // In the lobby: who comes later is accepted later.
+        assert_status(&bench.ask(&post("/echo", b"body")), 200);
+        let Bench { running, address, .. } = bench;
+        let stopping = spawn("test-stop", STACK_BYTES, move || running.stop(PATIENT)).unwrap();
+        let start = Instant::now();
+        while TcpStream::connect(address).is_ok() {
+            assert!(start.elapsed() < PATIENT / 2);
+        }
+        let (mut said, sent) = (String::new(), late.write_all(&post("/echo", b"body")));
+        let heard = late.read_to_string(&mut said);
+        assert_status(&answer(silent), 503);
+        stopping.join().unwrap();
+        sent.is_ok() && heard.is_ok() && said.starts_with("HTTP/1.1 200 ")
+    };
+    // On a machine that pauses at the wrong moment, that moment is over.
+    assert!((0..10).any(|_| round()));
+}
+
+#[test]
 fn a_unix_socket_serves_and_is_removed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("door.sock");
@@ -405,14 +493,43 @@ fn dropping_a_running_server_closes_its_door() {
     }
 }
 
-#[test]
-fn running_out_of_descriptors_is_survived() {
-    // The limit is the process's, so this needs one of its own.
+/// Some limits are the process's, so what needs them needs a process of its own.
+fn runs_alone(test: &str) {
     let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "http::server::tests::runs_out_of_descriptors", "--ignored"])
+        .args(["--exact", &format!("http::server::tests::{test}"), "--ignored"])
         .stdout(std::process::Stdio::null())
         .status();
     assert!(status.unwrap().success());
+}
+
+#[test]
+fn running_out_of_descriptors_is_survived() {
+    runs_alone("runs_out_of_descriptors");
+}
+
+#[test]
+fn without_descriptors_the_silent_go_first() {
+    runs_alone("makes_room_by_the_silent");
+}
+
+#[test]
+#[ignore = "run by the test above in a process of its own"]
+fn makes_room_by_the_silent() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let bench = bench(Limits { head_deadline: PATIENT, request_deadline: PATIENT, ..limits() });
+    let fewer = rustix::process::Rlimit { current: Some(96), ..getrlimit(Resource::Nofile) };
+    setrlimit(Resource::Nofile, fewer).unwrap();
+    for count in [1, RELIEF + 2] {
+        let mut silent: Vec<_> = (0..count).map(|_| bench.send(b"")).collect();
+        assert_status(&bench.ask(&post("/echo", b"body")), 200);
+        let mut files: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        // One is left for the client and none for the server.
+        files.pop();
+        assert_status(&bench.ask(&post("/echo", b"body")), 200);
+        assert_status(&answer(silent.remove(0)), 503);
+    }
+    bench.running.stop(PATIENT);
 }
 
 #[test]

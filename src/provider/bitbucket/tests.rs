@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::event::{Event, Fact};
 use crate::headers::Headers;
-use crate::provider::{Normalised, Options, Provider, normalise, rules::Context, vectors};
+use crate::provider::{
+    Normalised, Options, Provider, Unverified, normalise, rules::Context, tests::own_terms, vectors,
+};
 
 fn told(event_type: &str, body: &[u8]) -> Normalised {
     let context = Context { provider: Provider::Bitbucket, source: "desk", options: &Options::NONE };
@@ -107,6 +109,25 @@ fn a_run_is_told_by_its_end() {
     for state in ["INPROGRESS", "STOPPED", ""] {
         assert!(skipped("repo:commit_status_created", status(state)).contains("neither passed nor failed"));
     }
+}
+
+#[test]
+fn jira_calls_itself_in_its_body() {
+    let fields = [("X-Atlassian-Webhook-Identifier", b"7".as_slice())];
+    let identity = |headers: Headers, body: &str| {
+        let request = Unverified { target: String::new(), headers, body: body.as_bytes().to_vec() };
+        super::identify(&own_terms(Provider::Bitbucket), &request).map(|identity| (identity.event_type, identity.id))
+    };
+    let is = |event_type: &str| Ok((event_type.to_owned(), Some("7".to_owned())));
+    assert_eq!(
+        identity(fields.into_iter().collect(), r#"{"webhookEvent":"jira:issue_created"}"#),
+        is("jira:issue_created")
+    );
+    assert_eq!(identity(fields.into_iter().collect(), "{}"), is("unknown"));
+    // Bitbucket's own name for it counts where it is there.
+    let both = fields.into_iter().chain([("X-Event-Key", b"repo:push".as_slice()), ("X-Request-UUID", b"7")]);
+    assert_eq!(identity(both.collect(), r#"{"webhookEvent":"jira:issue_created"}"#), is("repo:push"));
+    assert!(identity(Headers::new(), r#"{"webhookEvent":"jira:issue_created"}"#).is_err());
 }
 
 #[test]

@@ -195,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn how_bad_it_is_may_stand_in_it() {
+        let of = |event_type: &str, body: &str| told(&Options::NONE, event_type, body.as_bytes()).severity;
+        assert_eq!(of("lamp", r#"{"severity":"critical"}"#), Severity::Failure);
+        assert_eq!(of("unknown", r#"{"payload":{"severity":"Warn"}}"#), Severity::Warning);
+        assert_eq!(of("lamp", r#"{"level":"purple"}"#), Severity::Info);
+        // A kind that we know has a severity of its own.
+        assert_eq!(of("created", r#"{"level":"critical"}"#), of("created", "{}"));
+    }
+
+    #[test]
     fn options_say_where_fields_stand() {
         let options = Options {
             title: Some("{/lamp/name} is {/lamp/on}{/none}".to_owned()),

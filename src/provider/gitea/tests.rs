@@ -158,6 +158,7 @@ fn pushes_branches_and_forks() {
     assert_eq!(fact(&event("push", touching), "paths"), "a\nb\nc");
     assert!(skipped("push", push("refs/heads/work", "0000", 0, 0)).contains("create event"));
     skipped("push", push("refs/tags/v1", "0000", 1, 1));
+    assert_eq!(skipped("push", push("refs/heads/work", "a1", 0, 0)), "push: no commits");
     let branch = |sort: &str| json!({ "ref": "refs/heads/work/1", "ref_type": sort });
     let created = event("create", branch("branch"));
     assert_eq!(created.url.as_deref(), Some("https://git.example.com/acme/api/src/branch/work/1"));
@@ -194,6 +195,7 @@ fn one_run_is_told_once() {
     assert_eq!((failed.kind.as_str(), failed.actor.as_str(), failed.title.as_str()), ("ci_failed", "ada", "ci.yml"));
     assert_eq!(event("action_run_success", action_run("success")).kind, "ci_passed");
     skipped("action_run_failure", action_run("cancelled"));
+    assert_eq!(skipped("action_run_failure", json!({ "action": "failure" })), "action_run: no run in it");
     for part in ["workflow_job", "status", "action_run_recover"] {
         skipped(part, json!({ "action": "completed", "state": "failure" }));
     }

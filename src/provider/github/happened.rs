@@ -500,6 +500,23 @@ mod tests {
         assert_eq!(at("push", json!({ "repository": { "pushed_at": seconds } })), Some(seconds));
         assert_eq!(at("star", json!({ "action": "created", "starred_at": said })), Some(seconds));
         assert_eq!(at("issues", json!({ "action": "closed", "issue": { "closed_at": said } })), Some(seconds));
+        for (event, action, body) in [
+            ("fork", "", json!({ "forkee": { "created_at": said } })),
+            ("issues", "opened", json!({ "issue": { "created_at": said } })),
+            ("pull_request", "opened", json!({ "pull_request": { "created_at": said } })),
+            ("pull_request", "closed", json!({ "pull_request": { "closed_at": said, "created_at": "" } })),
+            ("issue_comment", "created", json!({ "comment": { "created_at": said } })),
+            ("pull_request_review_comment", "created", json!({ "comment": { "created_at": said } })),
+            ("commit_comment", "created", json!({ "comment": { "created_at": said } })),
+            ("pull_request_review", "submitted", json!({ "review": { "submitted_at": said } })),
+            ("discussion", "created", json!({ "discussion": { "created_at": said } })),
+            ("release", "published", json!({ "release": { "published_at": said } })),
+            ("workflow_run", "completed", json!({ "workflow_run": { "updated_at": said } })),
+        ] {
+            let mut body = body;
+            body["action"] = json!(action);
+            assert_eq!(at(event, body), Some(seconds), "{event} {action}");
+        }
         assert_eq!(at("issues", json!({ "action": "labeled", "issue": { "closed_at": said } })), None);
         assert_eq!(at("release", json!({ "action": "published", "release": {} })), None);
         assert_eq!(happened_at("push", b"no JSON"), None);

@@ -139,6 +139,7 @@ fn one_run_is_told_once() {
     assert_eq!((other.kind.as_str(), other.title.as_str()), ("ci_failed", "Other CI"));
     assert_eq!(other.url.as_deref(), Some("https://github.com/acme/api/commit/c0ffee"));
     skipped("check_suite", suite("github-actions"));
+    assert_eq!(skipped("check_suite", json!({ "action": "completed" })), "check_suite: no suite in it");
     for part in ["workflow_job", "check_run", "status"] {
         skipped(part, json!({ "action": "completed", "state": "failure" }));
     }
@@ -187,6 +188,8 @@ fn deployments_and_alerts() {
     assert!(!format!("{alert:?}").contains("hunter2"));
     skipped("dependabot_alert", json!({ "action": "fixed" }));
     skipped("security_advisory", json!({ "action": "published" }));
+    let bare = event("repository_advisory", json!({ "action": "reported" }));
+    assert_eq!((bare.kind.as_str(), bare.title.as_str()), ("security_alert", crate::event::NO_TITLE));
 }
 
 #[test]

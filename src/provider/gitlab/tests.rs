@@ -155,6 +155,8 @@ fn one_pipeline_is_told_once() {
         assert!(skipped(run(status, "push")).contains("neither passed nor failed"), "{status}");
     }
     assert!(skipped(run("failed", "parent_pipeline")).contains("part of another"));
+    let bare = event(json!({ "object_kind": "pipeline", "object_attributes": { "status": "failed" } }));
+    assert_eq!((bare.title.as_str(), bare.url.as_deref()), ("pipeline", Some("https://gitlab.com/acme/api")));
     assert!(skipped(json!({ "object_kind": "build", "build_status": "failed" })).contains("part of a pipeline"));
 }
 

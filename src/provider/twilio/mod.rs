@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use crate::provider::{
         Context, Normalised, Options, Provider,
-        tests::{NOW, URL, arrived, delivery, request, secret, terms, with_header},
+        tests::{NOW, URL, arrived, delivery, request, secret, signed, terms, with_header},
         verify,
     };
 
@@ -236,6 +236,30 @@ mod tests {
         // Not text: U+FFFD in its place would be a signature over what was never sent.
         check(b"a=%ff%FE\xfd", b"a\xff\xfe\xfd");
         check(b"", b"");
+    }
+
+    #[test]
+    fn settings_come_once_and_name_an_algorithm() {
+        let good = signed_over(Algorithm::Sha256, &format!("{URL}/hooka1"), "/hook", FORM, "a=1");
+        let mut request = with_header(&good, SETTINGS, Some(b"algorithm=hmac_sha256"));
+        let terms = terms(Provider::Twilio, &[KEY]);
+        assert_eq!(judge(&terms, &request, NOW), Ok(0));
+        for (settings, why) in [(&b"algorithm=MD5"[..], "algorithm"), (b"\xff", "it is not text")] {
+            let refused = judge(&terms, &with_header(&good, SETTINGS, Some(settings)), NOW).unwrap_err().to_string();
+            assert!(refused.contains(SETTINGS) && refused.contains(why), "{refused}");
+        }
+        request.headers.push(SETTINGS, b"algorithm=HMAC_SHA256");
+        assert_eq!(judge(&terms, &request, NOW), Err(Rejection::malformed(SETTINGS, "it came more than once")));
+    }
+
+    #[test]
+    fn a_payload_of_one_s_own_is_a_form_or_json() {
+        for (body, content_type) in [("From=%2B1&Body=a", FORM), ("{\"a\":1}", JSON)] {
+            let sample = crate::provider::sample::for_payload(Provider::Twilio, "message", body.as_bytes().to_vec(), 7);
+            let own = arrived(Provider::Twilio, signed(Provider::Twilio, sample));
+            assert_eq!(judge(&terms(Provider::Twilio, &[KEY]), &own, NOW), Ok(0), "{body}");
+            assert!(own.headers.text("Content-Type").is_some_and(|found| found.starts_with(content_type)), "{body}");
+        }
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Scripted {
         if let Some(meeting) = &self.meeting {
             meeting.wait();
         }
+        assert!(!matches!(&outcome, Outcome::Skipped { note } if note == "panic"), "as asked");
         outcome
     }
 }
@@ -164,6 +165,19 @@ impl Rig {
         }
         self.clock.pass(Duration::from_secs(6));
         self.wakes.iter().for_each(Wake::wake);
+    }
+
+    /// Wakes the first thread until it has noticed, and done whatever it does then.
+    fn goes_round(&self) {
+        let (until, rest) = (Instant::now() + PATIENCE, Wake::new());
+        loop {
+            self.wakes[0].wake();
+            rest.wait(Duration::from_millis(2));
+            if !self.wakes[0].wait(Duration::ZERO) {
+                return;
+            }
+            assert!(Instant::now() < until, "it does not wait for anything");
+        }
     }
 
     /// The states of all dispatches, once none is due or leased.
@@ -314,6 +328,68 @@ fn a_bundle_that_is_refused_for_good_is_told_one_by_one() {
     assert_eq!([rig.next(), rig.next(), rig.next()], [["a"], ["b"], ["c"]]);
     let statuses: Vec<String> = rig.settled().into_iter().map(|(status, _)| status).collect();
     assert_eq!(statuses, ["done", "dead", "done"]);
+}
+
+#[test]
+fn a_sink_that_panics_costs_one_parcel() {
+    let panics = Outcome::Skipped { note: "panic".to_owned() };
+    let rig = Rig::new(&[("a", None), ("b", None)], 1, ONE_BY_ONE, vec![panics], done());
+    assert_eq!([rig.next(), rig.next()], [["a"], ["b"]]);
+    assert_eq!(rig.settled(), [("dead".to_owned(), 1), ("done".to_owned(), 1)]);
+    let story = rig.store.reader().unwrap().show(1).unwrap().unwrap();
+    assert_eq!(
+        story.dispatches[0].last_error.as_deref(),
+        Some("hookbell failed on it (a bug, please report it): as asked")
+    );
+    let said: [&(dyn Any + Send); 3] = [&"words", &"a text".to_owned(), &7];
+    assert_eq!(said.map(panic_text), ["words", "a text", "a panic without words"]);
+}
+
+#[test]
+fn without_a_database_a_lane_knows_what_it_has_seen_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hookbell.db");
+    let clock = Arc::new(ManualClock::new(Timestamp::from_ms(1_767_225_600_000)));
+    let (store, threads) = Store::open(&path, 0, clock.clone()).unwrap();
+    threads.stop(PATIENCE);
+    std::fs::remove_file(path).unwrap();
+    let lane = Lane::new(Parts {
+        meters: Default::default(),
+        name: "slack".to_owned(),
+        retry: RETRY,
+        portion: ONE_BY_ONE,
+        store,
+        wakes: Vec::new(),
+        stop: Stop::new(),
+        random: || 0.5,
+        clock,
+        on_down: Box::new(|| {}),
+    });
+    assert!(!lane.is_down());
+    lane.judge(&Health::Ill { fault: Fault::Configuration, reason: "no_team".to_owned() });
+    assert!(lane.is_down());
+}
+
+#[test]
+fn what_cannot_be_written_is_held_and_not_sent_again() {
+    let meeting = Arc::new(Meeting { wanted: 2, there: Mutex::new(0), came: Condvar::new() });
+    let mut rig = Rig::meeting(&[("a", None)], 1, ONE_BY_ONE, (Vec::new(), done()), Some(meeting.clone()));
+    assert_eq!(rig.next(), ["a"]);
+    // While the sink is at it the store ends.
+    rig.store_threads.take().unwrap().stop(PATIENCE);
+    meeting.wait();
+    (0..3).for_each(|_| rig.goes_round());
+    assert!(rig.asked.try_recv().is_err());
+    let story = rig.store.reader().unwrap().show(1).unwrap().unwrap();
+    assert_eq!(story.dispatches[0].status, "leased", "the next process gives it back");
+}
+
+#[test]
+fn a_store_that_gives_nothing_out_is_asked_again() {
+    let mut rig = Rig::new(&[], 1, ONE_BY_ONE, Vec::new(), done());
+    rig.store_threads.take().unwrap().stop(PATIENCE);
+    (0..3).for_each(|_| rig.goes_round());
+    assert!(rig.store.claim("slack", ONE_BY_ONE).is_err());
 }
 
 #[test]

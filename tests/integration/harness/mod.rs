@@ -74,6 +74,7 @@ impl Home {
             .current_dir(self.directory.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        measured(&mut command);
         command.env("HOOKBELL_CONFIG", self.path("hookbell.toml"));
         command.env("GITHUB_WEBHOOK_SECRET", SECRET);
         if let Ok(url) = std::fs::read_to_string(self.path("slack.url")) {
@@ -120,6 +121,13 @@ impl Home {
     pub(crate) fn trace(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path("trace.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("an edge is one JSON line")).collect()
+    }
+}
+
+/// Under `scripts/coverage`, says where what this process runs through is counted.
+pub(crate) fn measured(command: &mut Command) {
+    if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
+        command.env("LLVM_PROFILE_FILE", profile);
     }
 }
 
