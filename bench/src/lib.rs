@@ -4,6 +4,8 @@
 pub mod answer;
 pub mod disk;
 pub mod finding;
+#[cfg(target_os = "linux")]
+pub mod faulty;
 pub mod load;
 pub mod machine;
 pub mod process;

@@ -5,6 +5,8 @@
 //! `chaos EXECUTABLE [--long] [--only NAME,…] [--list] [--seed N] [--data FOLDER]`; `scripts/chaos` is how it is run.
 
 mod clock;
+mod database;
+mod disk;
 mod limits;
 mod name_server;
 mod outside;
@@ -27,7 +29,14 @@ use hookbell_bench::{
 };
 
 /// By theme; what waits longest is first, so that the others are done meanwhile.
-const THEMES: &[&[(&str, Scenario)]] = &[outside::SCENARIOS, process::SCENARIOS, clock::SCENARIOS, limits::SCENARIOS];
+const THEMES: &[&[(&str, Scenario)]] = &[
+    outside::SCENARIOS,
+    process::SCENARIOS,
+    clock::SCENARIOS,
+    limits::SCENARIOS,
+    disk::SCENARIOS,
+    database::SCENARIOS,
+];
 
 /// Ways in which deliveries of one scenario were refused that are shown.
 const REASONS_MAX: usize = 5;
