@@ -2,10 +2,12 @@
 //! process, requests as a sender signs them, and a load of them. No part of the program.
 
 pub mod answer;
+pub mod desk;
 pub mod disk;
-pub mod finding;
 #[cfg(target_os = "linux")]
 pub mod faulty;
+pub mod finding;
+pub mod first_edge;
 pub mod load;
 pub mod machine;
 pub mod process;

@@ -34,10 +34,25 @@ impl Pool {
     /// # Panics
     /// When the body is to be shorter than the shortest push, 250 bytes.
     pub fn new(path: &str, body_bytes: usize, seed: u64) -> Pool {
+        Pool::of(path, body_bytes, seed, |bytes, random| push(bytes, random).into_bytes())
+    }
+
+    /// The same requests with bodies that no compressor makes smaller: random bytes, and no JSON. Signed all the same, so
+    /// whoever takes what is proven takes them.
+    ///
+    /// # Panics
+    /// When the body is to be shorter than its end, 52 bytes.
+    pub fn of_noise(path: &str, body_bytes: usize, seed: u64) -> Pool {
+        Pool::of(path, body_bytes, seed, |bytes, random| {
+            (0..bytes.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).take(bytes).collect()
+        })
+    }
+
+    fn of(path: &str, body_bytes: usize, seed: u64, beginning: impl Fn(usize, &mut Random) -> Vec<u8>) -> Pool {
         let mut random = Random(seed);
         let beginnings = (0..BODIES)
             .map(|_| {
-                let bytes = push(body_bytes - END_BYTES, &mut random).into_bytes();
+                let bytes = beginning(body_bytes - END_BYTES, &mut random);
                 let mut mac = key();
                 mac.update(&bytes);
                 Beginning { bytes, mac }
@@ -72,10 +87,7 @@ impl Pool {
 
         let mut fields = String::with_capacity(160);
         fields.push_str("X-GitHub-Delivery: ");
-        for (index, digits) in [8, 4, 4, 4, 12].into_iter().enumerate() {
-            fields.push_str(if index == 0 { "" } else { "-" });
-            self.random.digits(&mut fields, digits);
-        }
+        self.random.delivery(&mut fields);
         fields.push_str("\r\nX-Hub-Signature-256: sha256=");
         for byte in signature {
             fields.push(DIGITS[usize::from(byte >> 4)]);
@@ -195,11 +207,14 @@ fn commit(url: &str, random: &mut Random) -> String {
     )
 }
 
-/// SplitMix64.
-struct Random(u64);
+/// SplitMix64, from a seed.
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -211,11 +226,20 @@ impl Random {
         from[usize::try_from(self.next() >> 33).unwrap_or(0) % from.len()]
     }
 
-    fn digits(&mut self, text: &mut String, count: usize) {
+    /// Appends so many hexadecimal digits.
+    pub fn digits(&mut self, text: &mut String, count: usize) {
         let mut bits = 0;
         for at in 0..count {
             bits = if at % 16 == 0 { self.next() } else { bits >> 4 };
             text.push(DIGITS[usize::from(bits as u8 & 15)]);
+        }
+    }
+
+    /// Appends what a delivery is called: as long as a UUID, and of its form.
+    pub fn delivery(&mut self, text: &mut String) {
+        for (index, digits) in [8, 4, 4, 4, 12].into_iter().enumerate() {
+            text.push_str(if index == 0 { "" } else { "-" });
+            self.digits(text, digits);
         }
     }
 
@@ -238,8 +262,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn noise_is_signed_too_and_is_no_text() {
+        let (mut pool, mut request) = (Pool::of_noise("/hook", 1000, 7), Vec::new());
+        pool.write(&mut request);
+        let head_bytes = request.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let (head, body) = request.split_at(head_bytes);
+        assert_eq!(body.len(), 1000);
+        assert!(std::str::from_utf8(body).is_err());
+        let mut whole = key();
+        whole.update(body);
+        let signature: String = whole.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(std::str::from_utf8(head).unwrap().contains(&format!("X-Hub-Signature-256: sha256={signature}\r\n")));
+    }
+
+    #[test]
     fn each_is_signed_json_of_that_size_and_like_no_other() {
-        for body_bytes in [250, 13 * 1024] {
+        for body_bytes in [250, 13 * 1024, 100 * 1024] {
             let mut pool = Pool::new("/hook", body_bytes, 1);
             let mut seen = HashSet::new();
             for _ in 0..3 * BODIES {

@@ -1,10 +1,12 @@
 //! What hookbell is measured beside, written as tiny_http's documentation shows it: `peers no-op` answers and does
 //! nothing else; `peers bare-minimum FILE` checks the signature and has each delivery on the disk before it answers, in
-//! the fewest lines that do so. Neither uses any of the program's code. Says on standard error where it listens.
+//! the fewest lines that do so. `peers accept-loop` is no server but the limit of all of them: what accepting, reading,
+//! writing and closing cost by themselves. None uses any of the program's code. Says on standard error where it listens.
 
 use std::{
     error::Error,
-    io::Read,
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -42,7 +44,8 @@ fn main() -> Outcome<()> {
             thread::spawn(move || write(connection, &queued));
             serve(move |request| receive(request, &queue))
         }
-        _ => Err("usage: peers no-op | peers bare-minimum FILE".into()),
+        ["accept-loop"] => accept_loop(),
+        _ => Err("usage: peers no-op | peers bare-minimum FILE | peers accept-loop".into()),
     }
 }
 
@@ -60,6 +63,57 @@ fn serve(handle: impl Fn(Request) + Clone + Send + 'static) -> Outcome<()> {
         worker.join().map_err(|_| "a worker panicked")?;
     }
     Ok(())
+}
+
+/// No thread waits for another: each accepts for itself.
+fn accept_loop() -> Outcome<()> {
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0")?);
+    eprintln!("listening address=http://{}", listener.local_addr()?);
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|_| {
+            let listener = Arc::clone(&listener);
+            thread::spawn(move || -> io::Result<()> {
+                let mut buffer = vec![0; 64 * 1024];
+                loop {
+                    let (mut stream, _) = listener.accept()?;
+                    // A sender that has left needs no answer.
+                    let _ = answer(&mut stream, &mut buffer);
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().map_err(|_| "a worker panicked")??;
+    }
+    Ok(())
+}
+
+/// Reads to the body's end, of which nothing is kept, and answers.
+fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<()> {
+    const LENGTH: &[u8] = b"Content-Length: ";
+    let ended = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
+    let mut count = 0;
+    let head_bytes = loop {
+        match stream.read(&mut buffer[count..])? {
+            0 => return Err(ended()),
+            more => count += more,
+        }
+        if let Some(at) = find(&buffer[..count], b"\r\n\r\n") {
+            break at + 4;
+        }
+    };
+    let digits = find(&buffer[..head_bytes], LENGTH).ok_or_else(ended)? + LENGTH.len();
+    let number = buffer[digits..head_bytes].iter().take_while(|byte| byte.is_ascii_digit());
+    let length = number.fold(0_usize, |sum, digit| sum.saturating_mul(10) + usize::from(digit - b'0'));
+    let mut left = (head_bytes + length).saturating_sub(count);
+    while left > 0 {
+        match stream.read(buffer)? {
+            0 => return Err(ended()),
+            more => left = left.saturating_sub(more),
+        }
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
 fn read_body(request: &mut Request) -> std::io::Result<Vec<u8>> {

@@ -11,11 +11,10 @@ use std::{
 
 use hookbell::bell::Edge;
 use hookbell_bench::{
+    desk::{Desk, LIGHT},
     load::{self, Arrivals, Outcome, percentile},
     push::Pool,
 };
-
-use crate::desk::{Desk, LIGHT};
 
 /// Signed pushes a second, and the size of each: GitHub's are about as large.
 pub(crate) const PER_SECOND: u32 = 1000;

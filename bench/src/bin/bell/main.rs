@@ -2,14 +2,12 @@
 //! requests a second, beside the same without them, and how long it is from a POST to its light. The release executable
 //! as a process, real sockets, a real file. Fails over a lie, never over a figure.
 
-mod desk;
-mod first_edge;
 mod lateness;
-mod trace;
 
 use std::{fs, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use hookbell_bench::{
+    first_edge::{self, Course},
     load::{self, percentile},
     machine,
 };
@@ -18,6 +16,8 @@ use lateness::{Amount, Turn};
 /// What is wanted of the slowest hundredth.
 const LATE_WANTED_MS: f64 = 5.0;
 const FIRST_EDGE_WANTED_MS: f64 = 30.0;
+/// That ring, each its own light.
+const POSTS_PER_SECOND: u32 = 50;
 
 fn main() -> ExitCode {
     match run() {
@@ -43,7 +43,8 @@ fn run() -> io::Result<()> {
     load::raise_descriptor_limit()?;
     let (rounds, amount) =
         if is_quick { (1, Amount { cues: 2, patterns: 0 }) } else { (5, Amount { cues: 20, patterns: 2 }) };
-    let (posting_rounds, posting) = if is_quick { (1, Duration::from_secs(1)) } else { (3, Duration::from_secs(20)) };
+    let (posting_rounds, span) = if is_quick { (1, Duration::from_secs(1)) } else { (3, Duration::from_secs(20)) };
+    let posting = Course { per_second: POSTS_PER_SECOND, span, beside_per_second: None, has_slack: false };
 
     let (mut idle, mut loaded, mut posted) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -137,7 +138,7 @@ fn print_first_edge(turns: &[first_edge::Turn]) {
     println!(
         "\nfrom a POST to its light, ms: medians of {} rounds, range of p99; {posts} POSTs, {} a second",
         turns.len(),
-        first_edge::PER_SECOND
+        POSTS_PER_SECOND
     );
     println!("{:<28} {:>8} {:>9}  {:<16} {:>8}", "", "p50", "p99", "", "max");
     let own: Vec<&[u64]> = turns.iter().map(|turn| turn.own_us.as_slice()).collect();

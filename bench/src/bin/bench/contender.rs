@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use hookbell_bench::{request::SECRET, service::Service};
@@ -13,6 +14,9 @@ use rusqlite::{Connection, OpenFlags};
 
 /// Workers of gunicorn; its documentation and the tutorials say 2 to 4 per core.
 const FLASK_WORKERS: &str = "4";
+
+/// A server that still writes then writes for ever.
+const COUNTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A server that takes webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +27,7 @@ pub(crate) enum Contender {
     BareMinimum,
     Flask,
     Webhook,
+    NodeRed,
 }
 
 /// Where the programs are.
@@ -34,16 +39,19 @@ pub(crate) struct Programs {
     pub(crate) gunicorn: Option<PathBuf>,
     /// `None` when it could not be installed.
     pub(crate) webhook: Option<PathBuf>,
+    /// Its `red.js`; `None` when it could not be installed.
+    pub(crate) node_red: Option<PathBuf>,
 }
 
 impl Contender {
-    pub(crate) const ALL: [Contender; 6] = [
+    pub(crate) const ALL: [Contender; 7] = [
         Contender::Receive,
         Contender::Run,
         Contender::NoOp,
         Contender::BareMinimum,
         Contender::Flask,
         Contender::Webhook,
+        Contender::NodeRed,
     ];
 
     /// For `--only`, and the key in JSON.
@@ -55,6 +63,7 @@ impl Contender {
             Contender::BareMinimum => "bare-minimum",
             Contender::Flask => "flask",
             Contender::Webhook => "webhook",
+            Contender::NodeRed => "node-red",
         }
     }
 
@@ -71,6 +80,9 @@ impl Contender {
             }
             Contender::Flask => "Flask, gunicorn with 4 sync workers, HMAC, sqlite3's defaults, one commit per request",
             Contender::Webhook => "adnanh/webhook, HMAC, starts /bin/true and does not wait for it; stores nothing",
+            Contender::NodeRed => {
+                "Node-RED: http in, HMAC in a function, sqlite node, one commit per request; as durable as Flask"
+            }
         }
     }
 
@@ -97,27 +109,27 @@ impl Contender {
         match self {
             Contender::Flask => programs.gunicorn.is_none(),
             Contender::Webhook => programs.webhook.is_none(),
+            Contender::NodeRed => programs.node_red.is_none(),
             _ => false,
         }
     }
 
-    /// Starts it in `home`, an empty folder. Its log goes to a file there, as it comes: hookbell's has a line for each
+    /// Starts it in `home`, an empty folder. Its log goes to the file `log`, as it comes: hookbell's has a line for each
     /// delivery, the others' none.
     ///
     /// # Errors
     /// When it does not start.
-    pub(crate) fn start(self, programs: &Programs, home: &Path) -> io::Result<Service> {
-        let log = home.join("log");
+    pub(crate) fn start(self, programs: &Programs, home: &Path, log: &Path) -> io::Result<Service> {
         let peer = |arguments: &[&str]| {
             let mut command = Command::new(&programs.peers);
             command.args(arguments).current_dir(home);
-            Service::start_logging(command, &log, |text| address_after(text, "listening address=http://"))
+            Service::start_logging(command, log, |text| address_after(text, "listening address=http://"))
         };
         match self {
             Contender::Receive | Contender::Run => {
                 let role = if self == Contender::Run { "run" } else { "receive" };
                 let command = Service::hookbell_command(Command::new(&programs.hookbell), home, role, "")?;
-                Service::start_logging(command, &log, |text| {
+                Service::start_logging(command, log, |text| {
                     address_after(text, "listening address=http://").filter(|_| text.contains("ready version="))
                 })
             }
@@ -132,7 +144,7 @@ impl Contender {
                     .current_dir(home)
                     .env("DATABASE", home.join("deliveries.db"))
                     .env("SECRET", SECRET);
-                Service::start_logging(command, &log, |text| address_after(text, "Listening at: http://"))
+                Service::start_logging(command, log, |text| address_after(text, "Listening at: http://"))
             }
             Contender::Webhook => {
                 let Some(webhook) = &programs.webhook else { return Err(missing("webhook", "--webhook")) };
@@ -143,7 +155,23 @@ impl Contender {
                     .args(["-hooks", "webhook.json", "-ip", "127.0.0.1", "-port", &address.port().to_string()])
                     .current_dir(home);
                 // It says nothing; the first answer shows that it listens.
-                Service::start_logging(command, &log, |_| Some(address))
+                Service::start_logging(command, log, |_| Some(address))
+            }
+            Contender::NodeRed => {
+                let Some(red) = &programs.node_red else { return Err(missing("Node-RED", "--node-red")) };
+                fs::write(home.join("settings.js"), include_str!("../../../node_red_settings.js"))?;
+                fs::write(home.join("flows.json"), include_str!("../../../node_red_flows.json"))?;
+                make_table(&home.join("deliveries.db"))?;
+                let address = free_address()?;
+                // It says everything on standard output. `exec` leaves no shell behind.
+                let mut command = Command::new("sh");
+                command
+                    .args(["-c", "exec node \"$1\" --settings settings.js 1>&2", "sh"])
+                    .arg(red)
+                    .current_dir(home)
+                    .env("PORT", address.port().to_string())
+                    .env("SECRET", SECRET);
+                Service::start_logging(command, log, |text| text.contains("Started flows").then_some(address))
             }
         }
     }
@@ -155,28 +183,32 @@ impl Contender {
     pub(crate) fn rows(self, home: &Path) -> io::Result<Option<u64>> {
         let file = match self {
             Contender::Receive | Contender::Run => "hookbell.db",
-            Contender::BareMinimum | Contender::Flask => "deliveries.db",
+            Contender::BareMinimum | Contender::Flask | Contender::NodeRed => "deliveries.db",
             Contender::NoOp | Contender::Webhook => return Ok(None),
         };
         let count = || -> rusqlite::Result<u64> {
             let connection = Connection::open_with_flags(home.join(file), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            // Who has no write-ahead log keeps readers out while it writes what came too late.
+            connection.busy_timeout(COUNTED_WITHIN)?;
             let count: i64 = connection.query_row("SELECT count(*) FROM delivery", [], |row| row.get(0))?;
             Ok(count.unsigned_abs())
         };
         count().map(Some).map_err(|error| io::Error::other(format!("cannot count the rows of {file}: {error}")))
     }
 
-    /// The size of what has to be installed, bytes: one program, or for Flask its packages without Python.
+    /// The size of what has to be installed, bytes: one program, or packages without Python and without Node.js.
     ///
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn program_bytes(self, programs: &Programs) -> io::Result<u64> {
-        match (self, &programs.gunicorn, &programs.webhook) {
-            (Contender::Receive | Contender::Run, _, _) => Ok(fs::metadata(&programs.hookbell)?.len()),
-            (Contender::NoOp | Contender::BareMinimum, _, _) => Ok(fs::metadata(&programs.peers)?.len()),
-            (Contender::Flask, Some(gunicorn), _) => packages_bytes(&gunicorn.with_file_name("../lib")),
-            (Contender::Webhook, _, Some(webhook)) => Ok(fs::metadata(webhook)?.len()),
-            (Contender::Flask | Contender::Webhook, _, _) => Err(missing(self.name(), "its option")),
+        let installed = |path: &Option<PathBuf>| path.clone().ok_or_else(|| missing(self.name(), "its option"));
+        match self {
+            Contender::Receive | Contender::Run => Ok(fs::metadata(&programs.hookbell)?.len()),
+            Contender::NoOp | Contender::BareMinimum => Ok(fs::metadata(&programs.peers)?.len()),
+            Contender::Flask => packages_bytes(&installed(&programs.gunicorn)?.with_file_name("../lib")),
+            Contender::Webhook => Ok(fs::metadata(installed(&programs.webhook)?)?.len()),
+            // All that npm has put beside it.
+            Contender::NodeRed => packages_bytes(&installed(&programs.node_red)?.with_file_name("..")),
         }
     }
 }
@@ -198,8 +230,18 @@ fn webhook_configuration(home: &Path) -> serde_json::Value {
     }])
 }
 
+/// What Flask's receiver makes for itself at its start.
+fn make_table(path: &Path) -> io::Result<()> {
+    let make = || {
+        Connection::open(path)?.execute_batch(
+            "CREATE TABLE delivery (id INTEGER PRIMARY KEY, delivery TEXT NOT NULL, event TEXT NOT NULL, body BLOB NOT NULL)",
+        )
+    };
+    make().map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+}
+
 /// The address behind these words, once its line is complete.
-fn address_after(text: &str, words: &str) -> Option<SocketAddr> {
+pub(crate) fn address_after(text: &str, words: &str) -> Option<SocketAddr> {
     let (rest, _) = text.split_once(words)?.1.split_once(char::is_whitespace)?;
     rest.parse().ok()
 }

@@ -3,9 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Read, Write},
-    net::TcpStream,
+    fs, io,
     os::unix::process::ExitStatusExt,
     path::Path,
     thread,
@@ -13,7 +11,6 @@ use std::{
 };
 
 use hookbell_bench::{
-    answer::{Progress, progress},
     disk,
     load::{self, Arrivals, Outcome, percentile},
     push::Pool,
@@ -21,21 +18,21 @@ use hookbell_bench::{
 };
 use rustix::process::Signal;
 
-use crate::contender::{Contender, Programs};
+use crate::{
+    contender::{Contender, Programs},
+    steady,
+};
 
 /// Bodies are of these sizes, bytes.
 pub(crate) const BODIES_BYTES: [usize; 2] = [250, 13 * 1024];
+/// A body as large as few are, bytes; only with 32 connections.
+pub(crate) const LARGE_BYTES: usize = 100 * 1024;
+/// All of them.
+pub(crate) const ALL_BODIES_BYTES: [usize; 3] = [BODIES_BYTES[0], BODIES_BYTES[1], LARGE_BYTES];
 /// Connections at once.
 pub(crate) const CONNECTIONS: [usize; 3] = [1, 32, 128];
-/// Arrivals by the clock, per second, with the larger body.
-pub(crate) const RATES: [u32; 2] = [100, 500];
-
-/// A start that takes this long is none.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// A server that still works on what it has answered gets this long, so that the next measurement does not pay for it.
-const CALM_WITHIN: Duration = Duration::from_secs(10);
-/// Without processor time for this long it is calm. More than the kernel's tick.
-const CALM_FOR: Duration = Duration::from_millis(100);
+/// Arrivals by the clock, per second, with the middle body.
+pub(crate) const RATES: [u32; 3] = [100, 500, 2000];
 
 /// How long each part takes.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +42,8 @@ pub(crate) struct Spans {
     pub(crate) open: Duration,
     pub(crate) rest: Duration,
     pub(crate) sync: Duration,
+    /// Of what only hookbell does.
+    pub(crate) alone: Duration,
 }
 
 /// What was measured, by name.
@@ -83,12 +82,15 @@ pub(crate) fn take(
         io::Error::other(format!("{}: {error}\nthe end of its log:\n{last}", contender.name()))
     };
     let start = Instant::now();
-    let service = contender.start(programs, home).map_err(named)?;
+    let service = contender.start(programs, home, &home.join("log")).map_err(named)?;
     let mut turn = Turn {
         contender,
         service,
         home,
-        pools: BODIES_BYTES.into_iter().map(|bytes| Pool::new(contender.path(), bytes, seed ^ bytes as u64)).collect(),
+        pools: ALL_BODIES_BYTES
+            .into_iter()
+            .map(|bytes| Pool::new(contender.path(), bytes, seed ^ bytes as u64))
+            .collect(),
         answers: 0,
         without: 0,
         figures: Figures::new(),
@@ -118,27 +120,17 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn measure(&mut self, start: Instant, programs: &Programs, spans: Spans) -> io::Result<()> {
-        self.first_answer()?;
+        let Turn { service, pools, .. } = self;
+        steady::first_answer(service, &mut pools[0])?;
+        self.answers += 1;
         self.note("start_ms", start.elapsed().as_secs_f64() * 1000.0);
         self.note("ready_ms", self.service.ready_after.as_secs_f64() * 1000.0);
         self.note("program_bytes", self.contender.program_bytes(programs)? as f64);
         self.rest(spans.rest)?;
-        let closed_loop = |connections| Arrivals::Closed { connections, is_kept_alive: false };
-        self.load(0, closed_loop(32), spans.warm_up)?;
-        for (body, body_bytes) in BODIES_BYTES.into_iter().enumerate() {
+        self.load(0, Arrivals::Closed { connections: 32, is_kept_alive: false }, spans.warm_up)?;
+        for body in 0..BODIES_BYTES.len() {
             for connections in CONNECTIONS {
-                let before = self.service.reading_of_tree()?;
-                let outcome = self.load(body, closed_loop(connections), spans.closed)?;
-                let after = self.service.reading_of_tree()?;
-                let name = |what: &str| closed(body_bytes, connections, what);
-                self.note(&name("answers_per_second"), outcome.per_second());
-                self.note_latencies(name, &outcome);
-                let per_answer = |count: u64| count as f64 / outcome.answers.max(1) as f64;
-                self.note(
-                    &name("written_bytes_per_answer"),
-                    per_answer(after.written_bytes.saturating_sub(before.written_bytes)),
-                );
-                self.note(&name("cpu_us_per_answer"), per_answer(after.cpu_ms.saturating_sub(before.cpu_ms)) * 1000.0);
+                self.closed(body, connections, spans.closed)?;
             }
         }
         self.note("memory_peak_bytes", self.service.reading_of_tree()?.resident_peak_bytes as f64);
@@ -146,6 +138,7 @@ impl Turn<'_> {
             let outcome = self.load(1, Arrivals::Closed { connections: 32, is_kept_alive: true }, spans.closed)?;
             self.note("kept_alive.answers_per_second", outcome.per_second());
         }
+        self.closed(BODIES_BYTES.len(), 32, spans.closed)?;
         let mut syncs_us = disk::sync_latencies_us(self.home, spans.sync)?;
         for per_second in RATES {
             let outcome = self.load(1, Arrivals::Open { per_second }, spans.open)?;
@@ -158,42 +151,24 @@ impl Turn<'_> {
         self.count_rows()
     }
 
-    /// Asks until there is an answer: connections are refused until it listens.
-    fn first_answer(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut request = Vec::new();
-        self.pools[0].write(&mut request);
-        loop {
-            match TcpStream::connect(self.service.address) {
-                Ok(mut stream) => {
-                    stream.set_read_timeout(Some(PATIENCE))?;
-                    stream.write_all(&request)?;
-                    let mut answer = Vec::new();
-                    stream.read_to_end(&mut answer)?;
-                    if !matches!(progress(&answer, true), Progress::Whole { status: 200, .. }) {
-                        let answer = String::from_utf8_lossy(&answer);
-                        return Err(io::Error::other(format!("the first answer is not a 200 but {answer:?}")));
-                    }
-                    self.answers += 1;
-                    return Ok(());
-                }
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => self.must_live()?,
-            }
-            thread::sleep(Duration::from_micros(500));
-        }
-    }
-
-    fn must_live(&mut self) -> io::Result<()> {
-        match self.service.ended() {
-            None => Ok(()),
-            Some(how) => Err(io::Error::other(format!("it died: {how}"))),
-        }
+    /// So many connections, busy all the time.
+    fn closed(&mut self, body: usize, connections: usize, span: Duration) -> io::Result<()> {
+        let before = self.service.reading_of_tree()?;
+        let outcome = self.load(body, Arrivals::Closed { connections, is_kept_alive: false }, span)?;
+        let after = self.service.reading_of_tree()?;
+        let name = |what: &str| closed(ALL_BODIES_BYTES[body], connections, what);
+        self.note(&name("answers_per_second"), outcome.per_second());
+        self.note_latencies(name, &outcome);
+        let per_answer = |count: u64| count as f64 / outcome.answers.max(1) as f64;
+        let written_bytes = after.written_bytes.saturating_sub(before.written_bytes);
+        self.note(&name("written_bytes_per_answer"), per_answer(written_bytes));
+        self.note(&name("cpu_us_per_answer"), per_answer(after.cpu_ms.saturating_sub(before.cpu_ms)) * 1000.0);
+        Ok(())
     }
 
     /// Nobody asks it anything.
     fn rest(&mut self, span: Duration) -> io::Result<()> {
-        self.calm_down()?;
+        steady::calm_down(&self.service)?;
         let before = self.service.reading_of_tree()?;
         thread::sleep(span);
         let after = self.service.reading_of_tree()?;
@@ -205,26 +180,12 @@ impl Turn<'_> {
 
     fn load(&mut self, body: usize, arrivals: Arrivals, span: Duration) -> io::Result<Outcome> {
         let outcome = load::run(self.service.address, &mut self.pools[body], arrivals, span);
-        self.must_live()?;
+        steady::must_live(&mut self.service)?;
         let outcome = outcome?;
         self.answers += outcome.answers;
         self.without += outcome.refused + outcome.failed;
-        self.calm_down()?;
+        steady::calm_down(&self.service)?;
         Ok(outcome)
-    }
-
-    /// Waits until it has finished what it put off. Never an error: what is never calm is measured as it is.
-    fn calm_down(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + CALM_WITHIN;
-        let mut before_ms = self.service.reading_of_tree()?.cpu_ms;
-        loop {
-            thread::sleep(CALM_FOR);
-            let now_ms = self.service.reading_of_tree()?.cpu_ms;
-            if now_ms == before_ms || Instant::now() > deadline {
-                return Ok(());
-            }
-            before_ms = now_ms;
-        }
     }
 
     fn count_rows(&mut self) -> io::Result<()> {
