@@ -40,6 +40,10 @@ pub struct Plan {
     pub roles: Vec<&'static str>,
     /// Slack's webhook.
     pub slack_url: String,
+    /// Where the panel listens, when there is one.
+    pub panel: Option<SocketAddr>,
+    /// Whether every edge of the desk is written down, which grows for as long as it runs.
+    pub is_traced: bool,
     /// More keys for `[door]`.
     pub door: String,
     /// More keys for `[store]`.
@@ -69,6 +73,8 @@ impl Plan {
             home: base.join("home"),
             roles: vec!["run"],
             slack_url,
+            panel: None,
+            is_traced: true,
             door: String::new(),
             store: String::new(),
             slack: String::new(),
@@ -91,14 +97,16 @@ impl Plan {
     }
 
     /// Each process has its own.
-    fn log(&self, role: &str) -> PathBuf {
+    pub fn log(&self, role: &str) -> PathBuf {
         self.base.join(format!("log-{role}"))
     }
 
     fn configure(&self, address: SocketAddr) -> io::Result<()> {
+        let panel = self.panel.map_or_else(String::new, |address| address.to_string());
+        let trace = if self.is_traced { self.trace() } else { PathBuf::new() };
         // One message for each event: a digest names a few of many, and every mark has to be found.
         let text = format!(
-            "[door]\nlisten = \"{address}\"\n{}\n[panel]\nlisten = \"\"\n\
+            "[door]\nlisten = \"{address}\"\n{}\n[panel]\nlisten = \"{panel}\"\n\
              [store]\npath = {:?}\nfree_min = 0\n{}\n\
              [health]\ntell_after = \"1 s\"\n\
              [sources.github]\nprovider = \"github\"\nsecret = {{ env = \"GITHUB_WEBHOOK_SECRET\" }}\n\
@@ -107,12 +115,11 @@ impl Plan {
              [sinks.bell]\nkind = \"bell\"\n\
              [retry]\nfirst = \"100 ms\"\ncap = \"1 s\"\n\
              [bell]\nboard = \"simulated\"\nleds = {{ red = 17, green = 27, blue = 22 }}\nstatus = 24\n\
-             buzzer = {{ pin = 18, type = \"active\" }}\ntrace = {:?}\n{}\n",
+             buzzer = {{ pin = 18, type = \"active\" }}\ntrace = {trace:?}\n{}\n",
             self.door,
             self.database(),
             self.store,
             self.slack,
-            self.trace(),
             self.more
         );
         fs::write(self.base.join("hookbell.toml"), text)
@@ -459,7 +466,10 @@ impl Drop for Stage {
 }
 
 /// An address at which nobody listens, and which no caller is given as its own.
-fn free_address() -> io::Result<SocketAddr> {
+///
+/// # Errors
+/// When there is none.
+pub fn free_address() -> io::Result<SocketAddr> {
     // Several look at the same time, also in other processes; each begins somewhere else.
     let begin = u16::try_from(std::process::id().wrapping_mul(7919) % 12_000).unwrap_or(0);
     static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
