@@ -9,6 +9,9 @@ pub struct Reading {
     pub resident_bytes: u64,
     /// The most that it ever was, bytes.
     pub resident_peak_bytes: u64,
+    /// Of the resident memory what no file stands behind: heap and stacks, and not the program itself, of which more is read in
+    /// as more of it runs.
+    pub anonymous_bytes: u64,
     /// Threads.
     pub threads: u64,
     /// Times that any of its threads gave up the processor to wait: what wakes it up, in other words.
@@ -44,6 +47,7 @@ pub fn read(pid: u32) -> io::Result<Reading> {
     Ok(Reading {
         resident_bytes: field(&status, "VmRSS:") * 1024,
         resident_peak_bytes: field(&status, "VmHWM:") * 1024,
+        anonymous_bytes: field(&status, "RssAnon:") * 1024,
         threads: field(&status, "Threads:"),
         voluntary_switches,
         written_bytes: field(&io, "write_bytes:"),
@@ -62,6 +66,7 @@ pub fn read_tree(pid: u32) -> io::Result<Reading> {
         let Ok(reading) = read(descendant) else { continue };
         sum.resident_bytes += reading.resident_bytes;
         sum.resident_peak_bytes += reading.resident_peak_bytes;
+        sum.anonymous_bytes += reading.anonymous_bytes;
         sum.threads += reading.threads;
         sum.voluntary_switches += reading.voluntary_switches;
         sum.written_bytes += reading.written_bytes;

@@ -24,13 +24,17 @@ pub(super) struct Packed {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Packs bodies, with a few compressors that are kept: making one costs as much as packing a small body. Few, because
-/// each keeps over a megabyte once it has seen a large body, and more than there are processors would only wait.
+/// Packs bodies, with a few compressors that are kept: making one costs as much as packing a small body. Few, because more than
+/// there are processors would only wait.
 #[derive(Default)]
 pub(super) struct Packer(Mutex<Vec<Compressor<'static>>>);
 
 /// Compressors that wait for work.
 const COMPRESSORS_MAX: usize = 4;
+
+/// A larger body has a compressor of its own: it takes longer than making one, and what it needs, over a megabyte, would be
+/// kept for all that come after.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 impl Packer {
     /// Packs, or keeps the bytes as they are when that is shorter.
@@ -44,7 +48,8 @@ impl Packer {
     }
 
     fn compress(&self, raw: &[u8]) -> io::Result<Vec<u8>> {
-        let kept = lock(&self.0).pop();
+        let is_large = raw.len() > KEPT_BYTES_MAX;
+        let kept = if is_large { None } else { lock(&self.0).pop() };
         let mut compressor = match kept {
             Some(compressor) => compressor,
             None => Compressor::new(ZSTD_LEVEL)?,
@@ -53,7 +58,7 @@ impl Packer {
         // It was made for the worst case, and may wait for the disk a while.
         bytes.shrink_to_fit();
         let mut kept = lock(&self.0);
-        if kept.len() < COMPRESSORS_MAX {
+        if !is_large && kept.len() < COMPRESSORS_MAX {
             kept.push(compressor);
         }
         Ok(bytes)

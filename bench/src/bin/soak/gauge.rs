@@ -5,7 +5,7 @@
 //! against that of its second. A median does not see the minute in which Slack hung and a queue stood in memory, and the
 //! two are half a life apart: in ten minutes about 7000 requests, in an hour about 40 000. Of descriptors and threads not the
 //! median but the value that a tenth does not exceed: how many clients are there at a moment depends on the machine, not on what is
-//! left behind.
+//! left behind. Memory is heap and stacks: of the program itself more is read in as more of it runs, and the kernel takes it back.
 
 use std::{fs, path::Path};
 
@@ -13,12 +13,11 @@ use hookbell_bench::process;
 
 /// What memory may grow by, beside a twentieth of what it was: what an allocator keeps back here and there is less, a
 /// leak of 1 KB per request in ten minutes, or of 100 bytes in an hour, is more.
-pub(crate) const RESIDENT_BYTES_MAX: f64 = 1_048_576.0;
-pub(crate) const RESIDENT_SHARE_MAX: f64 = 0.05;
+pub(crate) const MEMORY_BYTES_MAX: f64 = 1_048_576.0;
+pub(crate) const MEMORY_SHARE_MAX: f64 = 0.05;
 /// Descriptors, and threads: one or two are a connection more that happens to be open.
 pub(crate) const COUNT_MAX: f64 = 2.0;
-/// In a shorter life SQLite's page caches, 2 MB for each of six connections, still fill in its last quarter: memory is shown and
-/// not judged.
+/// In a shorter life SQLite's page caches still fill in its last quarter: memory is shown and not judged.
 const WARM_SECONDS: usize = 180;
 /// Nobody has to look for a larger leak.
 const LEAK_BYTES_MAX: u64 = 1 << 20;
@@ -32,7 +31,7 @@ pub(crate) struct Sample {
     pub(crate) life: u32,
     /// Requests that were begun so far, by everybody.
     pub(crate) requests: u64,
-    pub(crate) resident_bytes: u64,
+    pub(crate) anonymous_bytes: u64,
     pub(crate) descriptors: u64,
     pub(crate) threads: u64,
     pub(crate) cpu_ms: u64,
@@ -44,7 +43,7 @@ pub(crate) struct Sample {
 /// Looks at a process and its files. `None` while there is no such process.
 pub(crate) fn look(pid: u32, life: u32, requests: u64, database: &Path, log: &Path) -> Option<Sample> {
     // One that is ending has no memory any more.
-    let reading = process::read(pid).ok().filter(|reading| reading.resident_bytes > 0)?;
+    let reading = process::read(pid).ok().filter(|reading| reading.anonymous_bytes > 0)?;
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
     // A file that is not there is empty.
     let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
@@ -53,7 +52,7 @@ pub(crate) fn look(pid: u32, life: u32, requests: u64, database: &Path, log: &Pa
     Some(Sample {
         life,
         requests,
-        resident_bytes: reading.resident_bytes,
+        anonymous_bytes: reading.anonymous_bytes,
         descriptors,
         threads: reading.threads,
         cpu_ms: reading.cpu_ms,
@@ -95,8 +94,8 @@ impl Growth {
     }
 
     /// What memory may grow by from there.
-    pub(crate) fn resident_max(self) -> f64 {
-        RESIDENT_BYTES_MAX + RESIDENT_SHARE_MAX * self.before
+    pub(crate) fn memory_max(self) -> f64 {
+        MEMORY_BYTES_MAX + MEMORY_SHARE_MAX * self.before
     }
 }
 
@@ -105,7 +104,7 @@ impl Growth {
 pub(crate) struct Flatness {
     /// Whether it lasted long enough for memory to be judged.
     pub(crate) is_warm: bool,
-    pub(crate) resident: Growth,
+    pub(crate) memory: Growth,
     pub(crate) descriptors: Growth,
     pub(crate) threads: Growth,
     /// Requests from the one quarter to the other.
@@ -118,7 +117,7 @@ impl Flatness {
         let values = |what: fn(&Sample) -> u64| life.iter().map(|one| what(one) as f64).collect::<Vec<_>>();
         Some(Flatness {
             is_warm: life.len() >= WARM_SECONDS,
-            resident: Growth::of(&values(|sample| sample.resident_bytes))?,
+            memory: Growth::of(&values(|sample| sample.anonymous_bytes))?,
             descriptors: Growth::of_base(&values(|sample| sample.descriptors))?,
             threads: Growth::of_base(&values(|sample| sample.threads))?,
             requests: Growth::of(&values(|sample| sample.requests))?.by(),
@@ -128,15 +127,15 @@ impl Flatness {
     /// What is not flat, in words.
     pub(crate) fn missed(&self) -> Vec<String> {
         let mut missed = Vec::new();
-        let (resident, most) = (self.resident, self.resident.resident_max());
-        if self.is_warm && resident.by() > most {
+        let (memory, most) = (self.memory, self.memory.memory_max());
+        if self.is_warm && memory.by() > most {
             missed.push(format!(
                 "memory grew by {:.2} MB, from {:.2} to {:.2}, and {:.2} are allowed: {:.0} bytes per request",
-                mb(resident.by()),
-                mb(resident.before),
-                mb(resident.after),
+                mb(memory.by()),
+                mb(memory.before),
+                mb(memory.after),
                 mb(most),
-                resident.by() / self.requests.max(1.0)
+                memory.by() / self.requests.max(1.0)
             ));
         }
         for (name, growth) in [("descriptors", self.descriptors), ("threads", self.threads)] {
@@ -170,7 +169,7 @@ pub(crate) fn leak_noticed_bytes(life: &[Sample]) -> Option<u64> {
 pub(crate) fn leaking(life: &[Sample], bytes_per_request: u64) -> Vec<Sample> {
     let first = life.first().map_or(0, |sample| sample.requests);
     let leaked = |sample: &Sample| Sample {
-        resident_bytes: sample.resident_bytes + (sample.requests - first) * bytes_per_request,
+        anonymous_bytes: sample.anonymous_bytes + (sample.requests - first) * bytes_per_request,
         ..*sample
     };
     life.iter().map(leaked).collect()
@@ -197,7 +196,7 @@ mod tests {
     fn life(seconds: u64) -> Vec<Sample> {
         let second = |at: u64| Sample {
             requests: at * 45,
-            resident_bytes: 18_000_000
+            anonymous_bytes: 18_000_000
                 + 4_000_000 * at.min(20) / 20
                 + (at * 7919 % 13) * 40_000
                 + if at % 60 > 45 { 12_000_000 } else { 0 },

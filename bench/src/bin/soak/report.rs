@@ -170,9 +170,9 @@ impl Report {
             println!(
                 "{life:<6}{seconds:>8}{:>10}{:>10.1}{:>9.1}{:>9.1}{:>14}{:>12}{:>8.1}",
                 last.requests - first.requests,
-                mb(first.resident_bytes as f64),
-                mb(last.resident_bytes as f64),
-                mb(peak(|sample| sample.resident_bytes) as f64),
+                mb(first.anonymous_bytes as f64),
+                mb(last.anonymous_bytes as f64),
+                mb(peak(|sample| sample.anonymous_bytes) as f64),
                 format!("{} (≤ {})", last.descriptors, peak(|sample| sample.descriptors)),
                 format!("{} (≤ {})", last.threads, peak(|sample| sample.threads)),
                 last.cpu_ms as f64 / 10.0 / seconds,
@@ -192,7 +192,7 @@ impl Report {
                 most / by
             );
         };
-        row("memory, MB, median", flatness.resident, 1e6, flatness.resident.resident_max(), 2);
+        row("memory, MB, median", flatness.memory, 1e6, flatness.memory.memory_max(), 2);
         row("descriptors, low tenth", flatness.descriptors, 1.0, gauge::COUNT_MAX, 0);
         row("threads, low tenth", flatness.threads, 1.0, gauge::COUNT_MAX, 0);
         if !flatness.is_warm {
@@ -213,7 +213,7 @@ mod tests {
         let one = |at: u64| Sample {
             life: u32::from(at >= 30),
             requests: at * 40,
-            resident_bytes: 20_000_000 + at * 40 * leak,
+            anonymous_bytes: 20_000_000 + at * 40 * leak,
             descriptors: 30,
             threads: 12,
             ..Sample::default()
