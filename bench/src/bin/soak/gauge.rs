@@ -11,9 +11,10 @@ use std::{fs, path::Path};
 
 use hookbell_bench::process;
 
-/// What memory may grow by, beside a twentieth of what it was: what an allocator keeps back here and there is less, a
-/// leak of 1 KB per request in ten minutes, or of 100 bytes in an hour, is more.
-pub(crate) const MEMORY_BYTES_MAX: f64 = 1_048_576.0;
+/// What memory may grow by, beside a twentieth of what it was. glibc keeps back some 3 MB more in the course of ten minutes, of
+/// bodies from 200 bytes to 5 MB, while what is in use stays at 4.4 MB, SQLite's caches for the most part (heaptrack, 11 000
+/// requests). A leak of 1 KB per request in ten minutes, or of 150 bytes in an hour, is more.
+pub(crate) const MEMORY_BYTES_MAX: f64 = 4_194_304.0;
 pub(crate) const MEMORY_SHARE_MAX: f64 = 0.05;
 /// Descriptors, and threads: one or two are a connection more that happens to be open.
 pub(crate) const COUNT_MAX: f64 = 2.0;
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn a_leak_per_request_is_not() {
         // Three fifths of ten minutes, and of an hour.
-        for (seconds, bytes_per_request) in [(360, 1024), (2160, 100)] {
+        for (seconds, bytes_per_request) in [(360, 1024), (2160, 150)] {
             let missed = Flatness::of(&leaking(&life(seconds), bytes_per_request)).unwrap().missed();
             assert!(missed.len() == 1 && missed[0].starts_with("memory grew"), "{seconds}: {missed:?}");
         }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What a leak has to be for the usual form to notice it, and for the long one; bytes per request.
-const NOTICED_BYTES: [(Duration, u64); 2] = [(Duration::from_secs(60 * 60), 100), (Duration::from_secs(10 * 60), 1024)];
+const NOTICED_BYTES: [(Duration, u64); 2] = [(Duration::from_secs(60 * 60), 150), (Duration::from_secs(10 * 60), 1024)];
 /// The log beside the database is emptied by itself, long before this.
 const WAL_BYTES_MAX: u64 = 64 << 20;
 /// Of the service's own log, for each request: a line or two for those that are refused.
