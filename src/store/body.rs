@@ -222,7 +222,9 @@ mod tests {
     #[test]
     fn headers_come_back_byte_for_byte() {
         let headers: Headers =
-            [("X-City", "São Paulo".as_bytes()), ("X-Raw", b"\xff\x00\x10"), ("X-Empty", b"")].into_iter().collect();
+            [("X-City", "São Paulo".as_bytes()), ("X-Raw", b"\xff\x00\x10"), ("X-Empty", b""), ("X-\"", b"\\\"\t")]
+                .into_iter()
+                .collect();
         assert_eq!(headers_from_json(&headers_to_json(&headers)).unwrap(), headers);
     }
 }

@@ -550,6 +550,13 @@ mod tests {
         report.problems.iter().map(|problem| problem.kind.as_str()).collect()
     }
 
+    #[test]
+    fn what_a_check_of_the_database_has_found_is_told_with_its_remedy() {
+        let report = judged(&Seen { damage: Some("row 7 is missing".to_owned()), ..Seen::default() });
+        let problem = report.problems.iter().find(|problem| problem.kind == "hookbell_database_damaged").unwrap();
+        assert!(problem.what.contains("row 7 is missing") && problem.remedy.contains("restore"), "{problem:?}");
+    }
+
     fn judged(seen: &Seen) -> Report {
         judge(&terms(), seen, &[], NOW)
     }

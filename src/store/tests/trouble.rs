@@ -148,6 +148,24 @@ fn a_log_that_grows_too_large_is_moved_at_once() {
 }
 
 #[test]
+fn after_an_error_of_the_disk_nothing_is_committed_before_the_log_is_begun_anew() {
+    let fixture = Fixture::new();
+    fixture.accept("a", "{}");
+    let reader = Connection::open(&fixture.path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM delivery").unwrap();
+    fixture.accept("b", "[1]");
+    let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+    fixture.store().shared.note_failure(&rusqlite::Error::SqliteFailure(failed, None));
+    // Who reads holds the log, longer than anybody waits.
+    let told = fixture.store().accept(delivery("c", "[2]"), arrival(Repeats::Limit)).unwrap_err().to_string();
+    assert!(told.contains("begin the write-ahead log anew"), "{told}");
+    reader.execute_batch("COMMIT").unwrap();
+    let before = fixture.store().shared.log_bytes();
+    fixture.accept("c", "[2]");
+    assert!(fixture.store().shared.log_bytes() < before, "it begins anew");
+}
+
+#[test]
 fn rows_that_nobody_has_written_are_an_error_of_their_own() {
     let fixture = Fixture::new();
     for id in ["a", "b", "c"] {
