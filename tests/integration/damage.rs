@@ -64,8 +64,8 @@ fn told(slack: &Slack, part: &str) -> String {
     }
 }
 
-#[test]
-fn a_file_that_is_damaged_at_the_start_makes_way_and_everybody_is_told() {
+/// A service that has told five deliveries and ended.
+fn with_five_told() -> (Home, Slack) {
     let (home, slack) = (Home::new(), Slack::start());
     home.configure(&slack.url, HEALTH);
     let service = home.start(&["run"]);
@@ -74,6 +74,12 @@ fn a_file_that_is_damaged_at_the_start_makes_way_and_everybody_is_told() {
         slack.next();
     }
     assert!(service.terminate().success());
+    (home, slack)
+}
+
+#[test]
+fn a_file_that_is_damaged_at_the_start_makes_way_and_everybody_is_told() {
+    let (home, slack) = with_five_told();
     let whole = fs::read(home.database()).expect("readable");
     let mut bytes = whole.clone();
     bytes[..100].fill(0);
@@ -115,14 +121,7 @@ fn a_file_that_is_damaged_at_the_start_makes_way_and_everybody_is_told() {
 
 #[test]
 fn damage_under_a_running_service_ends_it_in_order_and_nothing_readable_is_lost() {
-    let (home, slack) = (Home::new(), Slack::start());
-    home.configure(&slack.url, HEALTH);
-    let service = home.start(&["run"]);
-    for salt in 1..=5 {
-        assert_eq!(service.post_sample("pr_opened", salt).0, 200);
-        slack.next();
-    }
-    assert!(service.terminate().success());
+    let (home, slack) = with_five_told();
     // The index that each delivery is looked for in: the start does not need it.
     spoil(&home, "delivery_identity");
     let mut service = home.start(&["run"]);
