@@ -121,7 +121,7 @@ fn a_file_that_is_damaged_at_the_start_makes_way_and_everybody_is_told() {
 
 #[test]
 fn damage_under_a_running_service_ends_it_in_order_and_nothing_readable_is_lost() {
-    let (home, slack) = with_five_told();
+    let (home, _slack) = with_five_told();
     // The index that each delivery is looked for in: the start does not need it.
     spoil(&home, "delivery_identity");
     let mut service = home.start(&["run"]);
