@@ -21,6 +21,14 @@ use crate::{process, request::SECRET};
 /// Nothing starts or ends as slowly as this unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How hookbell is run where it is installed.
+const UNIT: &str = include_str!("../../systemd/hookbell.service");
+
+/// The variables that a unit sets, so that what is measured has them, too.
+fn unit_environment(unit: &str) -> impl Iterator<Item = (&str, &str)> {
+    unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
+}
+
 /// A running process with a listener. Killed when dropped.
 #[derive(Debug)]
 pub struct Service {
@@ -156,6 +164,7 @@ impl Service {
             .arg(role)
             .current_dir(home)
             .env_clear()
+            .envs(unit_environment(UNIT))
             .env("HOOKBELL_CONFIG", &configuration)
             .env("GITHUB_WEBHOOK_SECRET", SECRET);
         Ok(command)
@@ -236,5 +245,29 @@ impl Drop for Service {
         // Gone already is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_units_set_the_same_variables_and_what_is_measured_has_them() {
+        let [one, receive, work] = [
+            UNIT,
+            include_str!("../../systemd/hookbell-receive.service"),
+            include_str!("../../systemd/hookbell-work.service"),
+        ]
+        .map(|unit| unit_environment(unit).collect::<Vec<_>>());
+        assert_eq!(one, [("MALLOC_ARENA_MAX", "2")]);
+        assert_eq!((&receive, &work), (&one, &one));
+        let home = tempfile::tempdir().unwrap();
+        let command = Service::hookbell_command(Command::new("hookbell"), home.path(), "run", "").unwrap();
+        assert!(
+            command
+                .get_envs()
+                .any(|(name, value)| name == "MALLOC_ARENA_MAX" && value.is_some_and(|value| value == "2"))
+        );
     }
 }
