@@ -127,21 +127,27 @@ impl<S: Service> Server<S> {
     /// When the system refuses the first thread or a pipe. Later refusals only make the server slower.
     pub fn start(self, name: &str) -> io::Result<Running> {
         let Server { listeners, limits, service } = self;
-        let (stopped, stop) = io::pipe()?;
-        let shared = Arc::new(Shared {
-            limits,
-            table: Table::new(limits.connections_max, limits.bodies_in_flight_bytes_max),
-            name: name.to_owned(),
-            crew: Mutex::new(Crew { front: Some(Front { listeners, lobby: Lobby::default() }), ..Crew::default() }),
-            pause: Condvar::new(),
-            ended: Condvar::new(),
-            stopped,
-            accept_logged: AtomicBool::new(false),
-            spawn_logged: AtomicBool::new(false),
-        });
-        enlist(&shared, &Arc::new(service), &mut lock(&shared.crew))?;
-        Ok(Running { shared, stop: Some(stop) })
+        let running = open(listeners, limits, name)?;
+        enlist(&running.shared, &Arc::new(service), &mut lock(&running.shared.crew))?;
+        Ok(running)
     }
+}
+
+/// A server without threads: its front is there for the first one.
+fn open(listeners: Vec<Listener>, limits: Limits, name: &str) -> io::Result<Running> {
+    let (stopped, stop) = io::pipe()?;
+    let shared = Arc::new(Shared {
+        limits,
+        table: Table::new(limits.connections_max, limits.bodies_in_flight_bytes_max),
+        name: name.to_owned(),
+        crew: Mutex::new(Crew { front: Some(Front { listeners, lobby: Lobby::default() }), ..Crew::default() }),
+        pause: Condvar::new(),
+        ended: Condvar::new(),
+        stopped,
+        accept_logged: AtomicBool::new(false),
+        spawn_logged: AtomicBool::new(false),
+    });
+    Ok(Running { shared, stop: Some(stop) })
 }
 
 impl Running {
@@ -297,8 +303,11 @@ impl Shared {
     fn close_listeners(&self) {
         let mut crew = lock(&self.crew);
         crew.stopping = true;
-        // When a thread leads it has the front, sees the pipe closed and clears it.
-        crew.front = None;
+        // When a thread leads it has the front, sees the pipe closed and clears it. Else one that starts or is done in a moment
+        // does that: in the lobby there may be who has spoken.
+        if let Some(front) = &mut crew.front {
+            front.listeners.clear();
+        }
         for call in crew.waiting.drain(..) {
             call.notify_one();
         }

@@ -463,6 +463,28 @@ fn who_is_silent_at_the_stop_may_still_speak_for_a_moment() {
 }
 
 #[test]
+fn who_has_spoken_while_nobody_leads_is_served_at_the_stop() {
+    let listener = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
+    let Listen::Tcp(address) = listener.local_addr().unwrap() else { unreachable!("bound by TCP") };
+    let client = send(address, &post("/echo", b"body"));
+    let (stream, peer) = listener.accept().unwrap().expect("it has connected");
+    let mut running = open(vec![listener], limits(), "test").unwrap();
+    let shared = Arc::clone(&running.shared);
+    let guest = Guest { stream, peer, accepted: Instant::now() };
+    lock(&shared.crew).front.as_mut().unwrap().lobby.enter(guest);
+    // As when the thread that shall lead has been started and has not begun.
+    drop(running.stop.take());
+    shared.close_listeners();
+    assert!(TcpStream::connect(address).is_err(), "the door is closed at once");
+    let (desk, _arrived, _go, _refused) = desk();
+    work(&shared, &Arc::new(desk));
+    shared.finish(Instant::now() + PATIENT);
+    let answer = answer(client);
+    assert_status(&answer, 200);
+    assert!(answer.ends_with(" body"), "{answer}");
+}
+
+#[test]
 fn a_unix_socket_serves_and_is_removed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("door.sock");
