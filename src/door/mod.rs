@@ -65,12 +65,16 @@ pub struct Door {
     guessing: Mutex<()>,
     lines: Crowd,
     overflow: Crowd,
+    trouble: Crowd,
 }
 
 /// Lines about refusals: enough to see each of a few, and not to fill a card with those of a scan.
 const REFUSALS_TOLD: Rate = Rate { every: Duration::from_millis(200), burst: 50 };
 /// Lines about requests refused for want of room.
 const OVERFLOW_TOLD: Rate = Rate { every: Duration::from_secs(1), burst: 1 };
+/// Lines about deliveries that are proven and cannot be taken, because of the disk or the clock. The disk may be the very card
+/// that the log is written to, and it is full.
+const TROUBLE_TOLD: Rate = Rate { every: Duration::from_secs(1), burst: 20 };
 
 /// What a sender is told to wait when we cannot take it right now.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -176,6 +180,7 @@ impl Door {
             guessing: Mutex::default(),
             lines: Crowd::new(REFUSALS_TOLD),
             overflow: Crowd::new(OVERFLOW_TOLD),
+            trouble: Crowd::new(TROUBLE_TOLD),
         }
     }
 }
@@ -216,7 +221,7 @@ impl Service for Door {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
         self.meters.answered("", REFUSED, None);
         self.refusals.count("", client(), refusal.status, refusal.reason);
-        if let Some(before) = self.may_tell() {
+        if let Some(before) = may_tell(&self.lines) {
             log::info!("refused status={} peer={} why=\"{}\"{before}", refusal.status, name(), refusal.reason);
         }
     }
@@ -260,15 +265,15 @@ impl Door {
             }
             return Response::error(429, "too many requests that are not authenticated").retry_after(retry_after);
         }
-        if let Some(before) = self.may_tell() {
+        if let Some(before) = may_tell(&self.lines) {
             log::log!(level, "refused status={status} peer={peer} {said} why=\"{why}\"{before}");
         }
         refused.response()
     }
+}
 
-    /// Whether a line about a refusal may be written now; what it has to say about those before that were not.
-    fn may_tell(&self) -> Option<String> {
-        let before = self.lines.count(Instant::now())?;
-        Some(if before == 0 { String::new() } else { format!(" untold={before}") })
-    }
+/// Whether a line of this kind may be written now; what it has to say about those before that were not.
+fn may_tell(crowd: &Crowd) -> Option<String> {
+    let before = crowd.count(Instant::now())?;
+    Some(if before == 0 { String::new() } else { format!(" untold={before}") })
 }

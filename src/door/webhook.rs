@@ -11,6 +11,7 @@ use std::{
 use super::{
     Door, RETRY_AFTER, UNAVAILABLE,
     admit::{self, Refused, Route},
+    may_tell,
 };
 use crate::{
     config::Source,
@@ -50,10 +51,12 @@ impl Door {
             Err(rejection @ Rejection::OutsideWindow { .. }) if self.is_plainly_wrong(now) => {
                 self.counters.unavailable.fetch_add(1, Ordering::Relaxed);
                 self.meters.answered(&name, UNAVAILABLE, None);
-                log::error!(
-                    "unavailable source={name} why=\"our clock says {now}, which cannot be, so the time of a signature cannot be \
-                     judged: {rejection}; is the network up, and does a time server answer?\""
-                );
+                if let Some(before) = may_tell(&self.trouble) {
+                    log::error!(
+                        "unavailable source={name} why=\"our clock says {now}, which cannot be, so the time of a signature cannot \
+                         be judged: {rejection}; is the network up, and does a time server answer?\"{before}"
+                    );
+                }
                 return Response::error(503, "cannot tell the time right now").retry_after(CLOCK_RETRY_AFTER);
             }
             Err(rejection) => {
@@ -97,7 +100,9 @@ impl Door {
             Err(error) => {
                 self.counters.unavailable.fetch_add(1, Ordering::Relaxed);
                 self.meters.answered(&name, UNAVAILABLE, None);
-                log::error!("unavailable source={name} {said} peer={peer} why=\"{error}\"");
+                if let Some(before) = may_tell(&self.trouble) {
+                    log::error!("unavailable source={name} {said} peer={peer} why=\"{error}\"{before}");
+                }
                 Response::error(503, "cannot store right now").retry_after(RETRY_AFTER)
             }
         }

@@ -106,6 +106,29 @@ fn a_disk_below_free_min_is_503_before_it_is_full() {
 }
 
 #[test]
+fn a_card_without_room_is_not_filled_by_the_log_that_says_so() {
+    let (home, slack) = (Home::new(), Slack::start());
+    let Some(_disk) = SmallDisk::mount(&home, &slack, "2 MiB") else { return };
+    let mut service = home.start(&["run"]);
+    let (begun, mut posts) = (Instant::now(), 0);
+    let untold = loop {
+        posts += 1;
+        assert_eq!(service.post_sample("push", posts).0, 503);
+        let line = service.log().iter().find_map(|line| line.split_once(" untold=").map(|(_, count)| count.to_owned()));
+        match line {
+            Some(count) => break count.parse::<u64>().expect("a number"),
+            None => assert!(begun.elapsed() < Duration::from_secs(30), "{posts} posts, and no line counts any"),
+        }
+    };
+    let lines: Vec<&String> = service.log().iter().filter(|line| line.contains("unavailable source=github")).collect();
+    assert!(lines[0].contains("delivery=") && lines[0].contains("free_min"), "{}", lines[0]);
+    let told = u64::try_from(lines.len()).expect("few");
+    assert!((21..=21 + begun.elapsed().as_secs()).contains(&told), "{told} lines");
+    assert!(untold > 0 && told + untold <= posts, "{told} told and {untold} untold of {posts}");
+    assert!(service.terminate().success());
+}
+
+#[test]
 fn a_locked_database_is_503_in_time_and_heals_by_itself() {
     let (home, slack) = (Home::new(), Slack::start());
     home.configure(&slack.url, "");
