@@ -303,8 +303,8 @@ impl Shared {
     fn close_listeners(&self) {
         let mut crew = lock(&self.crew);
         crew.stopping = true;
-        // When a thread leads it has the front, sees the pipe closed and clears it. Else one that starts or is done in a moment
-        // does that: in the lobby there may be who has spoken.
+        // When a thread leads it has the front, sees the pipe closed and clears it. Else the next one that starts or is done does
+        // that: in the lobby there may be who has spoken.
         if let Some(front) = &mut crew.front {
             front.listeners.clear();
         }
@@ -324,12 +324,18 @@ impl Shared {
             };
             crew = wait(&self.ended, crew, Some(left));
         }
-        let handles = std::mem::take(&mut crew.handles);
         drop(crew);
         self.table.close();
-        for handle in handles {
-            if handle.join().is_err() {
-                log::error!("a thread of {} panicked", self.name);
+        // One that is joined may have begun others, for the last in the lobby.
+        loop {
+            let handles = std::mem::take(&mut lock(&self.crew).handles);
+            if handles.is_empty() {
+                break;
+            }
+            for handle in handles {
+                if handle.join().is_err() {
+                    log::error!("a thread of {} panicked", self.name);
+                }
             }
         }
     }

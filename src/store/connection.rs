@@ -26,8 +26,9 @@ pub(super) const PAGE_BYTES: u32 = 1024;
 /// at would slowly become half of the process.
 const READ_CACHE: i32 = -512;
 
-/// The same for the connection that writes: twice what a large batch changes. With 2 MiB the process has 1.8 MB more at 128
-/// connections, and no more answers, also when a million deliveries are stored (`bench/RESULTS.md`).
+/// The same for the connection that writes. It is enough for a batch of a hundred and more pushes; of a larger one, what has no
+/// room goes to the log before its commit. With SQLite's own 2 MiB the process has 1.5 MB more at 128 connections, and gives no
+/// more answers.
 const WRITE_CACHE: i32 = -768;
 
 /// Opens for writing, creates and migrates when needed.
@@ -60,7 +61,6 @@ pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
         // A manipulated file must not run functions from its schema.
         connection.pragma_update(None, "trusted_schema", false)?;
         let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
-        connection.pragma_update(None, "cache_size", WRITE_CACHE)?;
         connection.set_prepared_statement_cache_capacity(64);
         // A statement keeps its plan whatever is bound to it. Otherwise SQLite prepares some anew at each use.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -83,6 +83,7 @@ pub(super) fn writing(path: &Path) -> Result<Connection, StoreError> {
         });
     }
     migrate::migrate(&mut connection, path)?;
+    connection.pragma_update(None, "cache_size", WRITE_CACHE).map_err(|cause| open_error(path, &cause))?;
     if !prune::shrinks(&connection).map_err(|cause| open_error(path, &cause))? {
         log::warn!(
             "{} was made by another program and never becomes smaller; `hookbell backup` and `restore` make it anew",

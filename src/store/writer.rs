@@ -15,6 +15,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::{StoreError, checkpoint, damage, flash::Meter, moment::Moments};
 use crate::{
+    allowance::{Allowance, Rate},
     threads::{Wake, lock},
     time::Timestamp,
 };
@@ -30,6 +31,8 @@ const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Over a log of this size the writer itself waits for the checkpoint, so that it cannot grow without limit while commits
 /// keep overtaking the checkpoint thread.
 const CHECKPOINT_FORCED_BYTES: u64 = 64 * 1024 * 1024;
+/// Lines about trouble and its end: on a disk that is just full, what is small still has room, and the two take turns.
+const TOLD: Rate = Rate { every: Duration::from_secs(1), burst: 20 };
 
 /// Which half of a batch a job belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -349,6 +352,8 @@ pub(super) struct Writer {
     has_marked: bool,
     /// The log's size at which the writer does a checkpoint itself.
     forced_at_bytes: u64,
+    /// Of lines about trouble and its end.
+    told: Allowance,
 }
 
 impl Writer {
@@ -371,7 +376,8 @@ impl Writer {
             Ok(())
         }))?;
         let (forced_at_bytes, is_synced, has_marked) = (CHECKPOINT_FORCED_BYTES, true, false);
-        Ok(Writer { connection, moments, shared, meter, is_synced, marks, has_marked, forced_at_bytes })
+        let told = Allowance::default();
+        Ok(Writer { connection, moments, shared, meter, is_synced, marks, has_marked, forced_at_bytes, told })
     }
 
     /// Works until told to stop and the queue is empty, or until the database proves to be damaged.
@@ -508,13 +514,17 @@ impl Writer {
             let mut failure = lock(&self.shared.failure);
             match (&result, failure.is_some()) {
                 (Ok(()), true) if has_written => {
-                    log::info!("the database takes writes again");
+                    if self.told.take(TOLD, Instant::now()).is_ok() {
+                        log::info!("the database takes writes again");
+                    }
                     *failure = None;
                 }
                 (Ok(()), _) => {}
                 // Once per spell of trouble: each job's owner says what it means for that job.
                 (Err(error), false) => {
-                    log::error!("{error}");
+                    if self.told.take(TOLD, Instant::now()).is_ok() {
+                        log::error!("{error}");
+                    }
                     *failure = Some(error.to_string());
                 }
                 (Err(error), true) => *failure = Some(error.to_string()),

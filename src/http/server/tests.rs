@@ -467,7 +467,13 @@ fn who_has_spoken_while_nobody_leads_is_served_at_the_stop() {
     let listener = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
     let Listen::Tcp(address) = listener.local_addr().unwrap() else { unreachable!("bound by TCP") };
     let client = send(address, &post("/echo", b"body"));
-    let (stream, peer) = listener.accept().unwrap().expect("it has connected");
+    let begun = Instant::now();
+    let (stream, peer) = loop {
+        match listener.accept().unwrap() {
+            Some(accepted) => break accepted,
+            None => assert!(begun.elapsed() < PATIENT),
+        }
+    };
     let mut running = open(vec![listener], limits(), "test").unwrap();
     let shared = Arc::clone(&running.shared);
     let guest = Guest { stream, peer, accepted: Instant::now() };
@@ -475,7 +481,10 @@ fn who_has_spoken_while_nobody_leads_is_served_at_the_stop() {
     // As when the thread that shall lead has been started and has not begun.
     drop(running.stop.take());
     shared.close_listeners();
-    assert!(TcpStream::connect(address).is_err(), "the door is closed at once");
+    // Closed at once; a child of another test has it a little longer.
+    while TcpStream::connect(address).is_ok() {
+        assert!(begun.elapsed() < PATIENT);
+    }
     let (desk, _arrived, _go, _refused) = desk();
     work(&shared, &Arc::new(desk));
     shared.finish(Instant::now() + PATIENT);

@@ -150,9 +150,10 @@ impl Display for Report {
              hookbell does not (ARCHITECTURE.md). {:.1} s for each way with busy connections, {:.1} s for each clock. The load\n\
              generator is one thread on the same cores. Each log goes to a file: hookbell's has a line for each delivery, the\n\
              others' have none. Memory, CPU, wake-ups and bytes are those of all of a server's processes; what gunicorn's\n\
-             workers share is counted for each. webhook's commands are counted nowhere. Flask's size is without Python, and\n\
-             Node-RED's without Node.js; the two of tiny_http are one program. Who cannot take 2000 per second leaves requests\n\
-             without a 200: they stay in its queue until it is too late for them.\n",
+             workers share is counted for each. webhook's commands are counted nowhere. hookbell has the\n\
+             variables of its unit (MALLOC_ARENA_MAX=2), the others have none. Flask's size is without Python, and Node-RED's\n\
+             without Node.js; the two of tiny_http are one program. Who cannot take 2000 per second leaves requests without\n\
+             a 200: they stay in its queue until it is too late for them.\n",
             self.spans.closed.as_secs_f64(),
             self.spans.open.as_secs_f64(),
         )?;
