@@ -21,11 +21,12 @@ use crate::{process, request::SECRET};
 /// Nothing starts or ends as slowly as this unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How hookbell is run where it is installed.
-const UNIT: &str = include_str!("../../systemd/hookbell.service");
+/// The variables that hookbell has where it is installed, for what is measured: those of its unit, names and values.
+pub fn unit_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    variables(include_str!("../../systemd/hookbell.service"))
+}
 
-/// The variables that a unit sets, so that what is measured has them, too.
-fn unit_environment(unit: &str) -> impl Iterator<Item = (&str, &str)> {
+fn variables(unit: &str) -> impl Iterator<Item = (&str, &str)> {
     unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
 }
 
@@ -164,7 +165,7 @@ impl Service {
             .arg(role)
             .current_dir(home)
             .env_clear()
-            .envs(unit_environment(UNIT))
+            .envs(unit_environment())
             .env("HOOKBELL_CONFIG", &configuration)
             .env("GITHUB_WEBHOOK_SECRET", SECRET);
         Ok(command)
@@ -254,14 +255,13 @@ mod tests {
 
     #[test]
     fn all_units_set_the_same_variables_and_what_is_measured_has_them() {
-        let [one, receive, work] = [
-            UNIT,
+        let one: Vec<_> = unit_environment().collect();
+        assert_eq!(one, [("MALLOC_ARENA_MAX", "2")]);
+        let others = [
             include_str!("../../systemd/hookbell-receive.service"),
             include_str!("../../systemd/hookbell-work.service"),
-        ]
-        .map(|unit| unit_environment(unit).collect::<Vec<_>>());
-        assert_eq!(one, [("MALLOC_ARENA_MAX", "2")]);
-        assert_eq!((&receive, &work), (&one, &one));
+        ];
+        assert!(others.iter().all(|unit| variables(unit).eq(one.iter().copied())));
         let home = tempfile::tempdir().unwrap();
         let command = Service::hookbell_command(Command::new("hookbell"), home.path(), "run", "").unwrap();
         assert!(

@@ -26,6 +26,7 @@ use std::{
 };
 
 use hookbell_bench::{
+    service::unit_environment,
     slack::{Mode, Slack},
     stage::{Plan, Stage, free_address},
 };
@@ -86,7 +87,9 @@ fn arguments() -> io::Result<Arguments> {
         match argument.as_str() {
             "--minutes" => minutes = number(value()?)?,
             "--seed" => seed = number(value()?)?,
-            "--as-it-is" => environment.clear(),
+            "--as-it-is" => {
+                environment = unit_environment().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            }
             "--data" => data = PathBuf::from(value()?),
             _ if executable.is_none() && !argument.starts_with('-') => executable = Some(PathBuf::from(argument)),
             _ => return Err(io::Error::other(format!("unknown argument {argument}; see scripts/soak --help"))),
