@@ -65,7 +65,7 @@ impl Arrivals {
         kept.push_back((id, took));
     }
 
-    fn durable_us(&self, id: i64) -> Option<i64> {
+    pub(super) fn durable_us(&self, id: i64) -> Option<i64> {
         let kept = lock(&self.0);
         let (_, took) = kept.iter().rev().find(|(kept, _)| *kept == id)?;
         i64::try_from(took.as_micros()).ok()
@@ -203,7 +203,14 @@ impl Store {
             deadline: Some(arrival.deadline),
         };
         let timeout = arrival.deadline.saturating_duration_since(Instant::now());
-        let ticket = self.submit(terms, move |connection, now| {
+        let arrivals = self.arrivals.clone();
+        // By the writer's thread, because a router may have it before this thread has heard of it.
+        let committed = move |accepted: &Accepted| {
+            if let Accepted::New { id, .. } = accepted {
+                arrivals.note(*id, begun.elapsed());
+            }
+        };
+        let job = move |connection: &Connection, now: Timestamp| {
             let id = parts.id.as_deref();
             // Nearly always nobody has the id, and one look into the index says so for all that would look there.
             let is_id_held = pulled::held(connection, &arrival.source, id)?.is_some();
@@ -234,10 +241,9 @@ impl Store {
             };
             let id = insert(connection, &delivery, now)?;
             Ok(Accepted::New { id, notes, is_skipped })
-        })?;
-        let accepted = ticket.wait(timeout);
-        if let Ok(Accepted::New { id, .. }) = &accepted {
-            self.arrivals.note(*id, begun.elapsed());
+        };
+        let accepted = self.shared.submit_then(terms, job, committed)?.wait(timeout);
+        if let Ok(Accepted::New { .. }) = &accepted {
             self.meter.count(payload_bytes);
         }
         if matches!(accepted, Err(StoreError::TooSlow { .. })) {

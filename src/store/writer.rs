@@ -155,7 +155,17 @@ impl Shared {
     pub(super) fn submit<T: Send + 'static>(
         &self,
         terms: Terms,
+        run: impl FnMut(&Connection, Timestamp) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<Ticket<T>, StoreError> {
+        self.submit_then(terms, run, |_| ())
+    }
+
+    /// The same; of what is committed `committed` hears before who waits, and before the next transaction begins.
+    pub(super) fn submit_then<T: Send + 'static>(
+        &self,
+        terms: Terms,
         mut run: impl FnMut(&Connection, Timestamp) -> rusqlite::Result<T> + Send + 'static,
+        committed: impl FnOnce(&T) + Send + 'static,
     ) -> Result<Ticket<T>, StoreError> {
         let slot = Arc::new((Mutex::new(Slot { value: None, result: None }), Condvar::new()));
         let (filling, releasing) = (slot.clone(), slot.clone());
@@ -167,7 +177,14 @@ impl Shared {
                 Ok(())
             }),
             release: Box::new(move |result| {
-                lock(&releasing.0).result = Some(result);
+                let mut slot = lock(&releasing.0);
+                if result.is_ok()
+                    && let Some(value) = &slot.value
+                {
+                    committed(value);
+                }
+                slot.result = Some(result);
+                drop(slot);
                 releasing.1.notify_one();
             }),
         };

@@ -41,6 +41,26 @@ fn why<T>(result: Result<T, StoreError>) -> String {
 }
 
 #[test]
+fn of_what_is_committed_the_store_hears_before_who_waits() {
+    let fixture = Fixture::new();
+    let submit = |fails: bool| {
+        let (told, heard) = mpsc::channel();
+        let job = move |_: &Connection, _: Timestamp| match fails {
+            true => Err(rusqlite::Error::InvalidQuery),
+            false => Ok(7),
+        };
+        let committed = move |value: &i32| told.send(*value).unwrap();
+        let ticket = fixture.store().shared.submit_then(inbox::settling(Durability::Full), job, committed).unwrap();
+        (ticket.wait(SOON).is_ok(), heard.try_recv().ok())
+    };
+    assert_eq!((submit(false), submit(true)), ((true, Some(7)), (false, None)));
+    // So whoever routes it knows how long it took.
+    let accepted = fixture.accept("1", "{}");
+    let Accepted::New { id, .. } = accepted else { panic!("{accepted:?}") };
+    assert!(fixture.store().arrivals.durable_us(id).is_some());
+}
+
+#[test]
 fn each_error_says_what_to_do() {
     let of_sqlite =
         |code| StoreError::database("commit")(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
