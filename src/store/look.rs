@@ -23,6 +23,16 @@ const SAMPLE_MAX: i64 = 20_000;
 /// Events that say how often each rule matched.
 const RULE_SAMPLE: i64 = 5_000;
 
+/// When the oldest delivery was stored that is not done with. The indexes are named, because for a `min` SQLite by itself goes
+/// through all that is settled, in the order of the deliveries, until it meets what is due.
+pub(super) const OLDEST_UNDELIVERED: &str = "SELECT received_ms FROM delivery WHERE id = (
+    SELECT min(id) FROM (
+        SELECT min(id) AS id FROM delivery WHERE stage = 'new'
+        UNION ALL SELECT min(id) FROM delivery WHERE stage = 'routing'
+        UNION ALL SELECT min(delivery) FROM dispatch INDEXED BY dispatch_leased WHERE state = 'leased'
+        UNION ALL SELECT min(delivery) FROM dispatch INDEXED BY dispatch_due
+            WHERE state = 'due' AND (digest IS NULL OR failures > 0 OR next_ms <= ?1)))";
+
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
 
@@ -533,17 +543,7 @@ impl Reader {
     /// When the database cannot be read.
     pub fn oldest_undelivered(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.connection()
-            .query_row(
-                "SELECT received_ms FROM delivery WHERE id = (
-                     SELECT min(id) FROM (
-                         SELECT min(id) AS id FROM delivery WHERE stage = 'new'
-                         UNION ALL SELECT min(id) FROM delivery WHERE stage = 'routing'
-                         UNION ALL SELECT min(delivery) FROM dispatch WHERE state = 'leased'
-                         UNION ALL SELECT min(delivery) FROM dispatch
-                             WHERE state = 'due' AND (digest IS NULL OR failures > 0 OR next_ms <= ?1)))",
-                [now.ms()],
-                |row| row.get(0),
-            )
+            .query_row(OLDEST_UNDELIVERED, [now.ms()], |row| row.get(0))
             .optional()
             .map(|ms| ms.map(Timestamp::from_ms))
             .map_err(StoreError::database("find what waits longest"))

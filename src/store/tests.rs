@@ -516,6 +516,13 @@ fn no_loop_reads_what_is_settled() {
         assert!(plan.iter().all(searched), "{query}: {plan:?}");
         assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{query} sorts: {plan:?}");
     }
+    let mut statement = database.prepare(&format!("EXPLAIN QUERY PLAN {}", look::OLDEST_UNDELIVERED)).unwrap();
+    let plan: Vec<String> = statement.raw_query().mapped(|row| row.get(3)).map(Result::unwrap).collect();
+    let served = |index: &str| plan.iter().any(|step| step.contains(index));
+    assert!(
+        ["delivery_new", "delivery_routing", "dispatch_leased", "dispatch_due"].into_iter().all(served),
+        "{plan:?}"
+    );
 }
 
 #[test]
